@@ -1,0 +1,119 @@
+"""The settings that recipes share, one pydantic model per concern, flat so that `learning_rate=1e-5` is all a user types.
+
+A recipe's config inherits the concerns it needs and adds its own fields. Every field has a sentence, a range and a
+source: a paper's section, or `ours`. Defaults are the paper's where the paper states one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+IRPO = "arXiv 2404.19733"
+
+
+def setting(default: Any, text: str, *, source: str = "ours", unit: str = "", **limits: Any) -> Any:
+    """A field with its sentence, unit, range and source; required where `default` is `...`."""
+    return Field(default, description=text, json_schema_extra={"source": source, "unit": unit}, **limits)
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
+
+
+class ModelSettings(Settings):
+    """Which model, how it is prompted, what of it is trained."""
+
+    model: str = setting(..., "Model folder or hub name of a transformers causal language model, or `primer`.")
+    dtype: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "Number format of the weights; auto is bfloat16 on a GPU and float32 on a CPU."
+    )
+    device: str = setting("auto", "Torch device; auto takes a GPU if there is one.")
+    prompt: Literal["auto", "chat", "plain", "primer"] = setting(
+        "auto", "Prompt form; auto is primer for primer, chat where the tokenizer has a chat template, else plain."
+    )
+    instruction: str | None = setting(
+        None, "Text put before the question; none takes the paper's request for the data format.", source=f"{IRPO} §4"
+    )
+    system_prompt: str | None = setting(None, "System message of chat prompts; none sends no system message.")
+    num_shots: int = setting(
+        0, "Worked examples in the prompt.", source=f"{IRPO} §4: 0 for GSM8K and ARC, 4 for MATH", ge=0, le=64
+    )
+    shots: str | None = setting(
+        None, "Data to take worked examples from (`format:path`); none takes training problems, which are then not trained on."
+    )
+    seed: int = setting(0, "Everything random derives from it.", ge=0)
+
+
+class SamplerSettings(Settings):
+    """Where completions come from."""
+
+    sampler: str = setting(
+        "local", "`local`, `server:URL`, `replay:FILE`, `scripted` or `scripted:FILE.py:FUNCTION`."
+    )
+    max_batch: int = setting(64, "Rows decoded at once by the local sampler.", unit="rows", ge=1, le=4096)
+    max_in_flight: int = setting(32, "Requests in flight to a server at once.", unit="requests", ge=1, le=4096)
+    server_model: str | None = setting(None, "Name of the model on the server; none asks the server.")
+    timeout_seconds: float = setting(600.0, "How long one server request may take.", unit="seconds", gt=0)
+    max_retries: int = setting(5, "Retries of one server request.", ge=0, le=100)
+
+
+class TrainingSettings(Settings):
+    """How weights are changed."""
+
+    learning_rate: float = setting(
+        1e-5, "Peak learning rate.", source=f"ours; {IRPO} §4 uses 7e-7 for 70B parameters, fully fine-tuned", gt=0, le=1
+    )
+    batch_size: int = setting(16, "Pairs or examples in one optimizer step.", source=f"{IRPO} §4", ge=1)
+    max_steps: int = setting(
+        5000, "Most optimizer steps in one iteration.", unit="steps", source=f"{IRPO} §4", ge=1
+    )
+    epochs: float = setting(
+        1.4, "Passes over the data; training ends at this or at `max_steps`.",
+        source=f"{IRPO} §4: 5,000 steps of 16 over 55-60k pairs", gt=0, le=1000,
+    )
+    warmup_steps: int = setting(0, "Steps of linear warm-up; then constant, or cosine.", unit="steps", ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = setting(
+        "constant", "Learning rate after the warm-up.", source="ours; not stated in the paper"
+    )
+    weight_decay: float = setting(0.0, "AdamW weight decay.", source="ours; not stated in the paper", ge=0)
+    max_grad_norm: float = setting(1.0, "Gradients are scaled down to this norm; 0 leaves them.", ge=0)
+    lora_rank: int = setting(0, "Rank of LoRA matrices; 0 trains all weights.", source=f"{IRPO}: all weights", ge=0)
+    lora_alpha: float | None = setting(None, "LoRA scale; none takes twice the rank.", gt=0)
+    lora_dropout: float = setting(0.0, "Dropout of LoRA inputs in training.", ge=0, lt=1)
+    lora_targets: str = setting("all-linear", "Which modules get LoRA: `all-linear` or names with commas.")
+    token_budget: int = setting(
+        8192, "Most tokens, padding included, in one forward pass; more are split, with equal gradients.",
+        unit="tokens", ge=1,
+    )
+    gradient_checkpointing: bool = setting(False, "Recompute activations in the backward pass to save memory.")
+    max_length: int | None = setting(
+        None, "Longest prompt plus completion in tokens; longer ones are dropped and counted. None is the model's context.",
+        unit="tokens", ge=2,
+    )
+    checkpoint_every: int = setting(100, "Optimizer steps between resumable checkpoints.", unit="steps", ge=1)
+
+
+class EvaluationSettings(Settings):
+    """How accuracy is measured."""
+
+    eval_data: str | None = setting(None, "Data to evaluate on; none holds out part of `data`.")
+    eval_limit: int | None = setting(500, "Most problems evaluated greedily; none is all.", unit="problems", ge=1)
+    eval_samples: int = setting(8, "Samples a problem for the majority vote; 0 leaves it out.", source=f"{IRPO}: 32", ge=0)
+    eval_sample_limit: int | None = setting(
+        200, "Most problems evaluated by majority vote; none is all.", unit="problems", ge=1
+    )
+    eval_temperature: float = setting(0.8, "Temperature of the votes.", source=f"{IRPO} §4", gt=0, le=5)
+
+
+class RunSettings(Settings):
+    """Where results go."""
+
+    output_dir: str | None = setting(None, "Run folder; none is runs/<recipe>-<model>-<time>.")
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = setting(
+        "none", "Tracker that gets the metrics besides the run folder."
+    )
+    keep_checkpoints: Literal["all", "last"] = setting("all", "Which iterations' weights stay on disk.")
