@@ -21,7 +21,7 @@ ROWS = {
 }  # fmt: skip
 SAME_ROW_ALLOWED = {("grading", "sandbox"), ("records", "errors")}
 HEAVY = {"torch", "transformers", "sympy", "peft", "datasets", "ray", "trl", "accelerate", "safetensors", "tokenizers"}
-MODULES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "__main__.py" and p.parent != SOURCE or p.stem in ROWS)
+MODULES = sorted(p for p in SOURCE.rglob("*.py") if (p.name != "__main__.py" and p.parent != SOURCE) or p.stem in ROWS)
 
 
 def package_of(path: Path) -> str:

@@ -78,7 +78,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation(
             "fewer_than", "v+n", ("v-n", "v-n", "v+s"), "v+0", _ADDITIVE, True,
             ("that is {n} fewer than {b} has.", "{a} has {n} fewer than {b}.",
-             "{a} would need {n} more to match {b}.", "{a} trails {b} by {n}.", "this falls {n} short of {b}.",
+             "without {n} of them {b} would match {a}.", "{a} trails {b} by {n}.", "this falls {n} short of {b}.",
              "{a} is behind {b} by {n}."),
         ),
         Operation(

@@ -1,0 +1,331 @@
+"""Builds the bench of a recipe from its config: data, prompts, grader, samplers by name, the run folder.
+
+The only place that picks a backend by name. Whatever is wrong with the user's input is found here, before any work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage import problems as problem_sets
+from tutelage.cli.trackers import open_tracker
+from tutelage.config.writing import resolved
+from tutelage.errors import InputError, ModelError
+from tutelage.grading import load_grader
+from tutelage.learning.loading import load_tokenizer
+from tutelage.recipes.bench import Bench, Weights
+from tutelage.recipes.progress import Progress
+from tutelage.recipes.rehearsal import rehearsal_script
+from tutelage.records import Policy, Problem, digest, seed_of
+from tutelage.sampling.session import SamplerSession
+from tutelage.store.run import Run
+from tutelage.text.prompts import Prompter, task_of, tokenizer_digest
+
+DEV_SHARE, DEV_MOST = 0.1, 500
+"""Problems held out of the training data where the user named neither evaluation data nor a number."""
+
+MAY_DIFFER = ("max_batch", "max_in_flight", "timeout_seconds", "max_retries", "report_to", "output_dir", "checkpoint_every")
+"""Settings that change speed or place, never a result; a run may be resumed with others."""
+
+FINGERPRINT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The problems of a run by what they are for."""
+
+    train: list[Problem]
+    dev: list[Problem]
+    held_out: list[Problem]
+    test: list[Problem]
+    shots: list[Problem]
+
+
+@contextmanager
+def open_bench(
+    config: Any, *, recipe: str, folder: Path, progress: Progress, resume: bool = False
+) -> Iterator[Bench]:
+    """The bench for one run of a recipe.
+
+    Args:
+        config: the recipe's config.
+        recipe: its name.
+        folder: the run folder; must be new, or the run to resume.
+        progress: where progress is shown.
+        resume: go on with the run in `folder`.
+
+    Raises:
+        InputError: anything wrong with data, model, prompts or the run folder; nothing has been written then.
+    """
+    parts = assemble(config)
+    settings = resolved(config)
+    if resume:
+        run = Run.resume(folder, recipe=recipe, config=settings, may_differ=MAY_DIFFER)
+    else:
+        info = {"grader_version": f"{parts.grader.name} {parts.grader.version}", "lineage": parts.base.lineage}
+        run = Run.create(folder, recipe=recipe, config=settings, seed=config.seed, info=info)
+    with closing(run), closing(open_tracker(config.report_to, folder, settings, progress.note)) as tracker:
+        step, splits = itertools.count(1), parts.splits
+        run.append_many("problems", [*splits.train, *splits.held_out, *_only_new(splits)])
+        yield Bench(
+            run, splits.train, splits.dev, splits.held_out, splits.test, parts.prompter, parts.grader, parts.base,
+            parts.open_sampler, parts.sampler_of, progress,
+            lambda values: tracker.log(values, next(step)),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a bench is made of besides the run folder; all checked."""
+
+    splits: Splits
+    prompter: Prompter
+    grader: Any
+    base: Weights
+    tokenizer: Any
+    open_sampler: Callable[[Weights], AbstractContextManager[SamplerSession]]
+    sampler_of: Callable[[Any, Weights], AbstractContextManager[SamplerSession]]
+
+
+def assemble(config: Any) -> Parts:
+    """Load and check everything that `config` names; writes nothing."""
+    splits = load_splits(config)
+    model, adapter = model_location(config.model)
+    tokenizer = load_tokenizer(model)
+    prompter = make_prompter(config, tokenizer, splits)
+    check_prompts(prompter, [*splits.train, *splits.dev, *splits.test], context_of(model))
+    base = Weights(
+        Policy(model=config.model, adapter="lora" if adapter else ""),
+        model, adapter, digest([fingerprint(model), str(adapter and fingerprint(str(adapter))), tokenizer_digest(tokenizer)]),
+    )  # fmt: skip
+    everything = [*splits.train, *splits.held_out, *splits.dev, *splits.test]
+    samplers = Samplers(config, tokenizer, prompter, {p.id: p for p in everything})
+    return Parts(splits, prompter, load_grader(config.grader), base, tokenizer, samplers.open, samplers.of_model)
+
+
+def load_splits(config: Any) -> Splits:
+    """The problems of a run; those held out for decisions are chosen by a hash of their ids and the seed."""
+    train = problem_sets.load_problems(config.data, limit=config.data_limit)
+    test = problem_sets.load_problems(config.eval_data) if config.eval_data else None
+    dev = problem_sets.load_problems(config.dev_data) if config.dev_data else None
+    shots, train = _take_shots(config, train)
+    held_out: list[Problem] = []
+    decides = getattr(config, "stop_gain", None) is not None or getattr(config, "choose_step_every", None) is not None
+    if dev is None and (config.dev_size or decides or test is None):
+        size = config.dev_size or min(DEV_MOST, int(len(train) * DEV_SHARE))
+        held_out, train = _hold_out(train, size, config.seed)
+        dev = held_out
+    if not train:
+        raise InputError(
+            "no problem is left to train on", seen=f"{len(held_out)} held out, {len(shots)} used as worked examples",
+            expected="more problems than are held out", advice="lower dev_size or num_shots, or give eval_data",
+        )  # fmt: skip
+    dev = dev or []
+    return Splits(train, dev, held_out, test if test is not None else dev, shots)
+
+
+def _take_shots(config: Any, train: list[Problem]) -> tuple[list[Problem], list[Problem]]:
+    """Worked examples for the prompt, and the training problems without them."""
+    if not config.num_shots:
+        return [], train
+    pool = problem_sets.load_problems(config.shots) if config.shots else train
+    solved = [p for p in pool if p.solution][: config.num_shots]
+    if len(solved) < config.num_shots:
+        raise InputError(
+            "too few worked examples for the prompt", seen=f"{len(solved)} problems with a solution",
+            expected=f"num_shots = {config.num_shots}", advice="lower num_shots or name other examples with shots=",
+        )  # fmt: skip
+    taken = {p.id for p in solved}
+    return solved, train if config.shots else [p for p in train if p.id not in taken]
+
+
+def _hold_out(problems: list[Problem], size: int, seed: int) -> tuple[list[Problem], list[Problem]]:
+    if size < 1 or size >= len(problems):
+        raise InputError(
+            "problems cannot be held out for evaluation", seen=f"{size} of {len(problems)}",
+            expected="at least 1 and fewer than there are", advice="name evaluation data with eval_data=, or set dev_size",
+        )  # fmt: skip
+    chosen = set(sorted((p.id for p in problems), key=lambda i: seed_of(seed, "held out", i))[:size])
+    return [p for p in problems if p.id in chosen], [p for p in problems if p.id not in chosen]
+
+
+def _only_new(splits: Splits) -> list[Problem]:
+    """Evaluation problems that are not among the training or held-out ones."""
+    have = {p.id for p in (*splits.train, *splits.held_out)}
+    out = {p.id: p for p in (*splits.dev, *splits.test) if p.id not in have}
+    return list(out.values())
+
+
+def model_location(name: str) -> tuple[str, Path | None]:
+    """Folder or hub name of the model, and the adapter folder where `name` is one.
+
+    Raises:
+        ModelError: `name` looks like a folder and is none, or an adapter whose base cannot be told.
+    """
+    if name == "primer":
+        from tutelage.primer import model_path
+
+        return str(model_path()), None
+    folder = Path(name)
+    if (folder / "adapter_config.json").is_file():
+        import json
+
+        base = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path")
+        if not base:
+            raise ModelError(
+                "the adapter does not say which model it belongs to", seen=str(folder),
+                expected="base_model_name_or_path in adapter_config.json", advice="add it to that file",
+            )  # fmt: skip
+        return str(base), folder
+    return name, None
+
+
+def make_prompter(config: Any, tokenizer: Any, splits: Splits) -> Prompter:
+    """The prompter of a run; primer's own prompt form where the model is primer's."""
+    form, template = config.prompt, None
+    if form == "auto" and (config.model == "primer" or _is_primer(tokenizer)):
+        form = "primer"
+    if form == "primer":
+        from tutelage.problems.primer import cot_prompt
+
+        def template(problem: Problem) -> str:
+            return cot_prompt(problem.question)
+
+    return Prompter.create(
+        tokenizer, form=form, task=task_of(splits.train), instruction=config.instruction,
+        system_prompt=config.system_prompt, shots=splits.shots, question_template=template,
+    )  # fmt: skip
+
+
+def _is_primer(tokenizer: Any) -> bool:
+    """Whether a tokenizer is primer's, also after fine-tuning and saving elsewhere."""
+    from tutelage.primer import is_primer_tokenizer
+
+    return is_primer_tokenizer(tokenizer)
+
+
+def check_prompts(prompter: Prompter, problems: Sequence[Problem], context: int | None) -> None:
+    """Refuse prompts that leave no room for an answer.
+
+    Raises:
+        InputError: names the longest prompt and how many are too long.
+    """
+    if context is None:
+        return
+    lengths = {p.id: len(prompter.render(p).ids) for p in problems}
+    too_long = {i: n for i, n in lengths.items() if n >= context}
+    if too_long:
+        worst = max(too_long, key=lambda i: too_long[i])
+        raise InputError(
+            f"{len(too_long)} prompts are longer than the model's context",
+            seen=f"{too_long[worst]} tokens in problem {worst}",
+            expected=f"fewer than {context} tokens",
+            advice="lower num_shots, shorten the instruction, leave these problems out, or use a longer-context model",
+        )
+
+
+def context_of(model: str) -> int | None:
+    """The longest sequence the model was made for, in tokens; None where its config does not say.
+
+    Raises:
+        ModelError: the config cannot be read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise ModelError("the model's config cannot be read", seen=f"{model}: {error}") from error
+    return getattr(config, "max_position_embeddings", None)
+
+
+def fingerprint(model: str) -> str:
+    """A digest of the files of a model folder (sizes, and the head and tail of each weight file); a hub name as it is."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    hasher = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in (".safetensors", ".bin", ".json"):
+            continue
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            hasher.update(f"{path.name} {size}".encode() + file.read(FINGERPRINT_BYTES))
+            if size > FINGERPRINT_BYTES:
+                file.seek(max(FINGERPRINT_BYTES, size - FINGERPRINT_BYTES))
+                hasher.update(file.read())
+    return hasher.hexdigest()
+
+
+class Samplers:
+    """Opens samplers of the kind that the config names."""
+
+    def __init__(self, config: Any, tokenizer: Any, prompter: Prompter, problems: dict[str, Problem]) -> None:
+        self.config, self.tokenizer, self.prompter, self.problems = config, tokenizer, prompter, problems
+        self.kind, _, self.where = config.sampler.partition(":")
+        kinds = {
+            "local": self._local, "server": self._server, "replay": self._replay, "scripted": self._scripted,
+        }  # fmt: skip
+        if self.kind not in kinds or (self.kind in ("server", "replay") and not self.where):
+            raise InputError(
+                "unknown sampler", seen=config.sampler,
+                expected="local, server:URL, replay:FILE, scripted or scripted:FILE.py:FUNCTION",
+                advice="set sampler= to one of these",
+            )  # fmt: skip
+        self._opener = kinds[self.kind]
+        self._script = self._load_script() if self.kind == "scripted" else None
+
+    def open(self, weights: Weights) -> AbstractContextManager[SamplerSession]:
+        """A session that samples from `weights`; close it by leaving the context."""
+        return closing(self._opener(weights))
+
+    def of_model(self, model: Any, weights: Weights) -> AbstractContextManager[SamplerSession]:
+        """A session on a model in memory; scripted samplers stay scripted."""
+        if self.kind == "scripted":
+            return self.open(weights)
+        from tutelage.sampling.local import LocalSampler
+
+        return closing(
+            LocalSampler(model, self.tokenizer, policy=weights.policy, max_batch=self.config.max_batch)
+        )
+
+    def _local(self, weights: Weights) -> SamplerSession:
+        from tutelage.sampling.local import LocalSampler
+
+        return LocalSampler.open(
+            weights.model, tokenizer=self.tokenizer, adapter=weights.adapter, device=self.config.device,
+            dtype=self.config.dtype, max_batch=self.config.max_batch, policy=weights.policy,
+        )  # fmt: skip
+
+    def _server(self, weights: Weights) -> SamplerSession:
+        from tutelage.sampling.server import ServerSampler
+
+        session = ServerSampler(
+            self.where, self.tokenizer, weights.policy, model=self.config.server_model,
+            max_in_flight=self.config.max_in_flight, timeout_seconds=self.config.timeout_seconds,
+            max_retries=self.config.max_retries,
+        )  # fmt: skip
+        if weights.policy.version:
+            session.publish(weights.policy.adapter, weights.policy.version, weights.adapter or Path(weights.model))
+        return session
+
+    def _replay(self, weights: Weights) -> SamplerSession:
+        from tutelage.sampling.replay import ReplaySampler
+
+        return ReplaySampler(self.where, self.tokenizer, weights.policy)
+
+    def _scripted(self, weights: Weights) -> SamplerSession:
+        from tutelage.sampling.scripted import ScriptedSampler
+
+        return ScriptedSampler(self._script, self.tokenizer, weights.policy)
+
+    def _load_script(self) -> Callable[[Any], Any]:
+        from tutelage.sampling.scripted import load_script
+
+        return load_script(self.where) if self.where else rehearsal_script(self.problems, self.prompter)

@@ -1,0 +1,45 @@
+"""`tutelage eval`: how good a model is on a data set, under one or more strategies, with intervals and costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="`primer`, a model or adapter folder (RUN/checkpoints/it3), or a hub name.")
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Further settings, e.g. temperature=0.6 max_new_tokens=1024."),
+    ] = None,
+    data: Annotated[str, typer.Option("--data", "-d", help="A name, a file, or `format:path`.")] = "",
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", "-s", help="greedy, pass@k or maj@k; may be given again.", show_default="greedy"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most problems.", show_default="all")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to keep it in.", show_default="runs/eval-MODEL-TIME")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Everything random derives from it.", show_default="0")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in --output.")] = False,
+) -> None:
+    """Measure a model: tutelage eval primer --data primer:test -s greedy -s maj@8."""
+    from tutelage.cli.run import refuse_unknown_options
+    from tutelage.cli.threads import configure_threads
+    from tutelage.config.loading import load_settings
+
+    words = list(settings or [])
+    refuse_unknown_options(words, options=("--data", "--strategy", "--limit", "--output", "--seed", "--resume"))
+    configure_threads()
+    from tutelage.cli.evaluation import EvalSettings, run_evaluation
+
+    given = {"data": data or None, "data_limit": limit, "output_dir": output, "seed": seed}
+    words += [f"model={model}", *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    if strategy:
+        words.append(f"strategies={','.join(strategy)}")
+    run_evaluation(load_settings(EvalSettings, overrides=words), resume=resume)

@@ -1,0 +1,118 @@
+"""LoRA adapters through peft: attach a fresh one, continue an existing one, switch it off.
+
+Which weights train is decided here, once, by name: peft's `set_adapter` and `disable_adapter` flip `requires_grad`
+behind one's back, so nothing later may ask a parameter whether it trains at the moment.
+An adapter switched off is the *base* model, not M_t: where M_t is base + adapter, its log-probs must be taken with
+the adapter on, before the first update.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tutelage.config.settings import TrainingSettings
+from tutelage.errors import ConfigError, MissingExtra, ModelError
+from tutelage.records import seed_of
+
+if TYPE_CHECKING:
+    import peft
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingExtra("peft", "train", "training with LoRA (lora_rank > 0)") from error
+    return peft
+
+
+def attach(model: nn.Module, settings: TrainingSettings, *, seed: int) -> peft.PeftModel:
+    """A fresh adapter on a model; it starts as a no-op, so the model's outputs do not change.
+
+    Args:
+        model: a transformers causal language model; its modules are changed in place.
+        settings: `lora_rank` >= 1, `lora_alpha`, `lora_dropout`, `lora_targets`.
+        seed: the adapter's random matrices derive from it.
+
+    Raises:
+        MissingExtra: peft is not installed.
+        ConfigError: no module has a name in `lora_targets`.
+    """
+    peft = _peft()
+    names = [name.strip() for name in settings.lora_targets.split(",") if name.strip()]
+    config = peft.LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha if settings.lora_alpha is not None else 2 * settings.lora_rank,
+        lora_dropout=settings.lora_dropout,
+        target_modules="all-linear" if names == ["all-linear"] else names,
+        task_type="CAUSAL_LM",
+    )
+    with seeded(next(model.parameters()).device, seed_of("lora", seed)):
+        try:
+            return peft.get_peft_model(model, config)
+        except ValueError as error:
+            raise ConfigError(
+                [f"lora_targets={settings.lora_targets!r}: {error}"], advice="lora_targets=all-linear fits every model"
+            ) from error
+
+
+def resume(model: nn.Module, adapter: Path, settings: TrainingSettings) -> peft.PeftModel:
+    """An existing adapter on its base model, ready to be trained further.
+
+    Args:
+        model: the base model; its modules are changed in place.
+        adapter: folder with adapter_config.json.
+        settings: `lora_rank` must be the adapter's.
+
+    Raises:
+        MissingExtra: peft is not installed.
+        ModelError: the folder holds no LoRA adapter, or one that does not fit the model.
+        ConfigError: `lora_rank` is not the adapter's.
+    """
+    peft = _peft()
+    file = adapter / "adapter_config.json"
+    if not file.is_file():
+        raise ModelError("the folder holds no adapter", seen=str(adapter), expected="adapter_config.json")
+    try:
+        rank = json.loads(file.read_text(encoding="utf-8")).get("r")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ModelError("the adapter's config cannot be read", seen=f"{file}: {error}") from error
+    if rank != settings.lora_rank:
+        raise ConfigError(
+            [f"lora_rank={settings.lora_rank}, but the adapter at {adapter} has rank {rank}"],
+            advice=f"lora_rank={rank}",
+        )
+    try:
+        return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError("the adapter does not fit the model", seen=f"{adapter}: {error}") from error
+
+
+def switched_off(model: nn.Module) -> contextlib.AbstractContextManager[Any]:
+    """A context in which a model computes without its adapter: the base.
+
+    Raises:
+        ModelError: the model has no adapter.
+    """
+    if not hasattr(model, "disable_adapter"):
+        raise ModelError(
+            "the base model is asked for, but all weights are trained",
+            expected="lora_rank > 0",
+            advice="compute the reference before the first update instead",
+        )
+    return model.disable_adapter()  # type: ignore[operator]
+
+
+@contextlib.contextmanager
+def seeded(device: torch.device, seed: int) -> Any:
+    """A context whose torch random numbers derive from `seed`; the caller's generators are left as they were."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,141 @@
+"""Open a model and its tokenizer, with an answer to everything that is commonly wrong with the folder.
+
+Not here: adapters (`adapters`), saving (`export`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from tutelage.errors import ModelError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of a setting; "auto" is a GPU if there is one.
+
+    Raises:
+        ModelError: torch does not know the device, or it is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            "the device cannot be used",
+            seen=f"{device}: {error}",
+            expected="auto, cpu or cuda",
+            advice="set device=auto",
+        ) from error
+    return found
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The number format to compute in; "auto" is bfloat16 on a GPU and float32 on a CPU.
+
+    Raises:
+        ModelError: the format is not one that tutelage trains in.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if dtype not in known:
+        raise ModelError("the number format is not known", seen=dtype, expected="auto, float32 or bfloat16")
+    return known[dtype]
+
+
+def check_folder(model: str | Path) -> None:
+    """Refuse a model folder that cannot be loaded; hub names are not checked.
+
+    Raises:
+        ModelError: the folder is missing, holds an adapter only, or lacks a config, a tokenizer or weights.
+    """
+    path = Path(model)
+    if not path.exists():
+        if path.is_absolute() or str(model).startswith((".", "~")) or str(model).count("/") > 1:
+            raise ModelError("the model folder does not exist", seen=str(model), advice="check the path")
+        return
+    if not path.is_dir():
+        raise ModelError("the model is not a folder", seen=str(model), expected="a folder with config.json and weights")
+    if not (path / "config.json").exists():
+        if (path / "adapter_config.json").exists():
+            raise ModelError(
+                "the folder holds an adapter, not a model",
+                seen=str(model),
+                expected="config.json and weights",
+                advice="name the base model as the model and this folder as its adapter",
+            )
+        raise ModelError("the folder holds no model", seen=str(model), expected="config.json", advice="check the path")
+    if not any((path / name).exists() for name in TOKENIZER_FILES):
+        raise ModelError(
+            "the model folder has no tokenizer",
+            seen=str(model),
+            expected=f"one of {', '.join(TOKENIZER_FILES)}",
+            advice="copy the tokenizer files of the model it was made from into the folder",
+        )
+    if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
+        raise ModelError("the model folder has no weights", seen=str(model), expected=" or ".join(WEIGHT_FILES))
+
+
+def load_tokenizer(model: str | Path) -> Any:
+    """The tokenizer of a model.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
+    check_folder(model)
+    try:
+        return AutoTokenizer.from_pretrained(str(model))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError("the tokenizer cannot be loaded", seen=f"{model}: {error}") from error
+
+
+def load_model(model: str | Path, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A causal language model with weights of one number format, in evaluation mode.
+
+    Args:
+        model: folder or hub name.
+        device: where the weights go.
+        dtype: number format of the weights.
+
+    Raises:
+        ModelError: no such folder, not a causal language model, or unreadable weights.
+    """
+    check_folder(model)
+    try:
+        config = AutoConfig.from_pretrained(str(model))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError("the model's config cannot be read", seen=f"{model}: {error}") from error
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder:
+        raise ModelError(
+            "the model is not a causal language model",
+            seen=f"{model}: model_type {config.model_type!r}",
+            expected="a decoder-only model such as Llama, Qwen2 or Phi-3",
+        )
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError("the model's weights cannot be loaded", seen=f"{model}: {error}") from error
+    return loaded.to(device).eval()
+
+
+def context_length(model: nn.Module) -> int:
+    """Most tokens that the model was made for; 2**20 where its config does not say."""
+    config: Any = model.config
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**20)
+
+
+def vocabulary_size(model: nn.Module) -> int:
+    """Number of token ids that the model can read."""
+    causal: Any = model
+    return int(causal.get_input_embeddings().weight.shape[0])

@@ -1,0 +1,215 @@
+"""A model that trains: weights, optimizer, scorer and counters in one place, shared by all learners.
+
+Memory, in bytes a parameter: training all weights takes 16 (float32 weights, gradients and two moments), on a GPU
+too, where the computation is bfloat16 by autocast: updates as small as 7e-7 would vanish in bfloat16 weights. LoRA
+takes 2 (bfloat16, GPU) or 4 (float32) for every base weight and 16 for every adapter weight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tutelage.config.settings import TrainingSettings
+from tutelage.errors import ConfigError, RunFailed
+from tutelage.learning import adapters, loading
+from tutelage.learning.batches import FORWARD_OVERHEAD, Group, Row, make_pass, plan_groups
+from tutelage.learning.checkpoints import Checkpoint
+from tutelage.learning.log_probs import LogProbScorer
+from tutelage.learning.optimizer import Optimizer
+from tutelage.records import digest, seed_of
+
+
+@dataclass(frozen=True)
+class UpdateStats:
+    """What an update cost: gradient norm before clipping, tokens fed without and with padding."""
+
+    grad_norm: float
+    num_tokens: int
+    num_padded: int
+
+
+class TrainablePolicy:
+    """A model, what of it trains, and how.
+
+    Args:
+        model: a transformers causal language model, with or without peft's wrapper; its parameters that require
+            gradients now are the ones that will train.
+        tokenizer: its tokenizer.
+        settings: how weights are changed.
+        seed: everything random derives from it.
+        compute_dtype: autocast to this type; None computes in the weights' type.
+
+    Raises:
+        ModelError: nothing trains.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        settings: TrainingSettings,
+        *,
+        seed: int,
+        compute_dtype: torch.dtype | None = None,
+    ) -> None:
+        self.model, self.tokenizer, self.settings, self.seed = model, tokenizer, settings, seed
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.optimizer = Optimizer(self.parameters, settings)
+        self.device = next(model.parameters()).device
+        self.compute_dtype = compute_dtype
+        self.scorer = LogProbScorer(model, compute_dtype=compute_dtype)
+        context = loading.context_length(model)
+        self.max_length = min(settings.max_length or context, context)
+        self.vocab_size = loading.vocabulary_size(model)
+        self.updates = 0
+        self.fingerprint = _fingerprint(self.parameters)
+        self.overhead = FORWARD_OVERHEAD.get(self.device.type, 64)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        settings: TrainingSettings,
+        *,
+        seed: int,
+        adapter: Path | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> TrainablePolicy:
+        """Load M_t: a model folder, or a base model with M_t's adapter.
+
+        Args:
+            path: M_t's folder where all weights train; the base model's with LoRA.
+            settings: `lora_rank` 0 trains all weights, otherwise an adapter of that rank.
+            seed: everything random derives from it.
+            adapter: M_t's adapter, to be trained further; None with `lora_rank` > 0 attaches a fresh one.
+            device: torch device, or auto.
+            dtype: number format to compute in, or auto.
+
+        Raises:
+            ModelError: the folder cannot be used, or nothing trains.
+            ConfigError: an adapter is given but `lora_rank` is 0, or not the adapter's.
+        """
+        if adapter is not None and settings.lora_rank == 0:
+            raise ConfigError(
+                [f"lora_rank=0 trains all weights, but an adapter is given ({adapter})"],
+                advice="set lora_rank to the adapter's rank",
+            )
+        place = loading.resolve_device(device)
+        compute = loading.resolve_dtype(dtype, place)
+        weights = compute if settings.lora_rank else torch.float32
+        tokenizer = loading.load_tokenizer(path)
+        model = loading.load_model(path, device=place, dtype=weights)
+        if settings.lora_rank:
+            attached = adapters.resume(model, Path(adapter), settings) if adapter else None
+            model = attached or adapters.attach(model, settings, seed=seed)
+        if settings.gradient_checkpointing:
+            causal: Any = model
+            causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        autocast = None if compute == torch.float32 else compute
+        return cls(model, tokenizer, settings, seed=seed, compute_dtype=autocast)
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether the model computes something else in training mode."""
+        return any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()) or any(
+            "dropout" in key and isinstance(value, float) and value > 0
+            for key, value in vars(self.model.config).items()  # attention dropout is a number, not a module
+        )
+
+    def plan(self, items: Sequence[Sequence[Row]]) -> list[Group]:
+        """The groups and passes that compute some items within the token budget."""
+        return plan_groups(items, token_budget=self.settings.token_budget, overhead=self.overhead)
+
+    def group_sums(self, items: Sequence[Sequence[Row]], group: Group) -> Tensor:
+        """Log-prob sums of a group's items, `(items in the group, rows of an item)`, in the order of `group.items`."""
+        sums = []
+        places: dict[tuple[int, int], int] = {}
+        for keys in group.passes:
+            rows = [items[item][side] for item, side in keys]
+            sums.append(self.scorer.sums(make_pass(rows, range(len(rows))).to(self.device)))
+            for key in keys:
+                places[key] = len(places)
+        sides = len(items[group.items[0]])
+        order = [places[item, side] for item in group.items for side in range(sides)]
+        return torch.cat(sums).index_select(0, torch.tensor(order, device=self.device)).view(-1, sides)
+
+    @torch.no_grad()
+    def score(self, items: Sequence[Sequence[Row]]) -> list[list[float]]:
+        """Log-prob sums of every item's rows as the model is now, in evaluation mode."""
+        self.model.eval()
+        result: list[list[float]] = [[] for _ in items]
+        for group in self.plan(items):
+            for item, values in zip(group.items, self.group_sums(items, group).tolist(), strict=True):
+                result[item] = values
+        return result
+
+    def update(
+        self, items: Sequence[Sequence[Row]], loss_of: Callable[[Group, Tensor], Tensor], *, learning_rate: float
+    ) -> UpdateStats:
+        """One optimizer update on a batch, group by group.
+
+        Args:
+            items: the rows of every item of the batch.
+            loss_of: from a group and its log-prob sums to the group's share of the batch loss (a scalar); shares must
+                add up to the batch loss.
+            learning_rate: of this update.
+
+        Raises:
+            RunFailed: the loss or a gradient is not finite; the weights are left as they were.
+        """
+        if not self.model.training:
+            self.model.train()
+        groups = self.plan(items)
+        with adapters.seeded(self.device, seed_of("dropout", self.seed, self.updates)):
+            for group in groups:
+                loss = loss_of(group, self.group_sums(items, group))
+                if not torch.isfinite(loss):
+                    self.optimizer.adamw.zero_grad(set_to_none=True)
+                    raise RunFailed(
+                        "training diverged: the loss is not finite",
+                        seen=f"{float(loss)} at update {self.updates + 1}",
+                        advice="lower learning_rate; the last checkpoint is kept",
+                    )
+                loss.backward()
+        norm = self.optimizer.update(learning_rate)
+        self.updates += 1
+        tokens = sum(row.num_fed for rows in items for row in rows)
+        padded = sum(len(keys) * max(items[i][s].num_fed for i, s in keys) for g in groups for keys in g.passes)
+        return UpdateStats(norm, tokens, padded)
+
+    def snapshot(self, step: int, identity: Mapping[str, str], history: Mapping[str, Any]) -> Checkpoint:
+        """The state from which `restore` goes on exactly; tensors are shared, so write it before the next update."""
+        full = {**history, "updates": self.updates}
+        return Checkpoint(step, self.parameters, self.optimizer.state(), {**identity, **self.identity()}, full)
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up a snapshot of the same training."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(checkpoint.weights[name])
+        self.optimizer.load(checkpoint.optimizer)
+        self.updates = int(checkpoint.history["updates"])
+
+    def identity(self) -> dict[str, str]:
+        """Digests of the settings and of the weights that the session started from."""
+        fields = self.settings.model_dump(include=set(TrainingSettings.model_fields) - {"checkpoint_every"})
+        return {"settings": digest([fields, self.seed, str(self.compute_dtype)]), "start": self.fingerprint}
+
+
+def _fingerprint(parameters: Mapping[str, Tensor]) -> str:
+    """A digest of a few numbers of every parameter: tells starting weights apart without reading all of them."""
+    state = hashlib.blake2b(digest_size=8)
+    for name, parameter in sorted(parameters.items()):
+        flat = parameter.detach().reshape(-1)
+        sample = flat[:: max(1, len(flat) // 64)].float().cpu().numpy()
+        state.update(name.encode() + np.ascontiguousarray(sample).tobytes())
+    return state.hexdigest()

@@ -1,0 +1,138 @@
+"""What a run reports: figures by iteration, the paired test of last against first, outcomes, alarms, time spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tutelage.config.settings import ModelSettings
+from tutelage.evaluation.comparisons import compare
+from tutelage.evaluation.strategies import StrategyResult
+from tutelage.recipes.bench import Bench
+from tutelage.recipes.stages import interval
+from tutelage.records import OUR_OUTCOMES, OUTCOMES, Verdict
+from tutelage.selection.pairs import PairingResult
+
+MAX_OWN_FAILURES = 0.005
+"""Share of our own failures among verdicts above which the run warns (design: 0.5 %)."""
+
+
+@dataclass
+class IterationReport:
+    """Figures of one iteration; iteration 0 is the model before any learning.
+
+    `chosen_logprob` and `rejected_logprob` are means over a fixed probe set of pairs of the sum of completion-token
+    log-probs (natural log) after learning; the `_before` ones are of the same pairs under M_t.
+    """
+
+    iteration: int
+    greedy: StrategyResult | None = None
+    votes: StrategyResult | None = None
+    dev: StrategyResult | None = None
+    pairs: int | None = None
+    steps: int | None = None
+    chosen_logprob: float | None = None
+    rejected_logprob: float | None = None
+    chosen_logprob_before: float | None = None
+    rejected_logprob_before: float | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
+    pairing: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    alarms: list[str] = field(default_factory=list)
+    chosen_step: int | None = None
+
+    def note_pairing(self, pairing: PairingResult) -> None:
+        """Keep how many problems were usable, all right, all wrong."""
+        self.pairing = dict(pairing.counts)
+
+    def to_json(self, seconds: float) -> dict[str, Any]:
+        """The iteration as `report.json` has it."""
+        out: dict[str, Any] = {"iteration": self.iteration, "seconds": round(seconds, 3)}
+        if self.greedy is not None:
+            out["greedy"] = interval(self.greedy)
+        if self.votes is not None:
+            out[self.votes.strategy.name] = interval(self.votes)
+        if self.dev is not None:
+            out["dev"] = interval(self.dev)
+        names = ("pairs", "steps", "chosen_logprob", "rejected_logprob", "chosen_logprob_before",
+                 "rejected_logprob_before", "chosen_step")  # fmt: skip
+        out |= {name: getattr(self, name) for name in names}
+        return out | {"curve": self.curve, "pairing": self.pairing, "dropped": self.dropped, "alarms": self.alarms}
+
+
+class ReportBuilder:
+    """Collects a run's figures and writes `report.json` after every iteration."""
+
+    def __init__(self, recipe: str, config: ModelSettings, bench: Bench) -> None:
+        self.recipe, self.config, self.bench = recipe, config, bench
+        self.iterations: list[dict[str, Any]] = []
+        self.results: list[IterationReport] = []
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        self._seconds_before = 0.0
+
+    def count(self, verdicts: Iterable[Verdict]) -> None:
+        """Add verdicts of practice samples to the outcome counts."""
+        for verdict in verdicts:
+            self.outcomes[verdict.outcome] += 1
+
+    def add(self, figures: IterationReport) -> None:
+        """Add an iteration; its seconds are those since the last one was added."""
+        total = self.bench.spent.total()
+        self.iterations.append(figures.to_json(total - self._seconds_before))
+        self.results.append(figures)
+        self._seconds_before = total
+        self.bench.run.write_report(self.report())
+        for alarm in figures.alarms:
+            self.bench.progress.note(f"alarm: {alarm}")
+
+    def is_saturated(self, gain: float | None) -> bool:
+        """Whether the last iteration raised dev accuracy by less than `gain`; never without a `gain`."""
+        if gain is None or len(self.results) < 2:
+            return False
+        before, after = self.results[-2].dev, self.results[-1].dev
+        return before is not None and after is not None and after.value - before.value < gain
+
+    def warnings(self) -> list[str]:
+        """What the user must know about our own failures."""
+        own, total = sum(self.outcomes[o] for o in OUR_OUTCOMES), sum(self.outcomes.values())
+        if total and own / total > MAX_OWN_FAILURES:
+            return [f"{own} of {total} samples ({own / total:.1%}) could not be graded and were left out of learning"]
+        return []
+
+    def report(self) -> dict[str, Any]:
+        """The report as it stands."""
+        return {
+            "recipe": self.recipe,
+            "model": self.config.model,
+            "seed": self.config.seed,
+            "seconds": round(self.bench.spent.total(), 3),
+            "iterations": self.iterations,
+            "paired_test": self.paired_test(),
+            "outcomes": self.outcomes,
+            "warnings": self.warnings(),
+            "time_spent": self.bench.spent.report(),
+            "run_folder": self.bench.run.path.name,
+        }
+
+    def paired_test(self) -> dict[str, Any] | None:
+        """Last against first iteration on the same problems; None before there are two."""
+        first, last = self.results[0].greedy, self.results[-1].greedy
+        if len(self.results) < 2 or first is None or last is None:
+            return None
+        test = compare(first.per_problem, last.per_problem, seed=self.config.seed)
+        return {
+            "difference": test.difference,
+            "low": test.low,
+            "high": test.high,
+            "p_value": test.p_value,
+            "n": test.n,
+        }
+
+    def finish(self) -> dict[str, Any]:
+        """Write the final report and return it."""
+        report = self.report()
+        for warning in report["warnings"]:
+            self.bench.progress.note(f"warning: {warning}")
+        self.bench.run.write_report(report)
+        return report

@@ -1,0 +1,187 @@
+"""An in-place key/value cache of fixed slots, in the form that a transformers model's forward takes.
+
+What it is: one tensor of keys and one of values per layer, `(slots, capacity, heads, head_dim)`. A forward writes the
+new keys of its rows at the places that a `WritePlan` names and sees the first `key_length` positions of those rows.
+Rows are left-aligned: position p of a sequence is always at place p of its slot.
+What it is not: a record of what is valid. Places not yet written hold zeros or an earlier row's numbers; the mask
+given to the forward hides them, so every forward needs an explicit mask.
+Deviation: transformers lays caches out `(batch, heads, positions, head_dim)`. Here positions come before heads, so that
+one token's keys are contiguous and a row's prefix is one block of memory; the forward sees a transposed view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+KEY_MULTIPLE = 16
+"""Key lengths are rounded up to this, so that masked tails never change the order of a reduction on a CPU."""
+KEY_BLOCK, KEY_UNSPLIT = 512, 192
+"""A CPU's attention takes keys in blocks of 512; where four or more queries share keys, the matrix kernel halves a block
+of more than 192 keys, wherever that is. So a longer block is always taken whole: then the cut lies at 256 for everyone."""
+ROW_MULTIPLE = 8
+"""Row counts are rounded up to this, so that a CPU's matrix kernels treat each row alike whatever their number."""
+
+
+def round_up(value: int, multiple: int) -> int:
+    """`value` rounded up to a multiple of `multiple`."""
+    return -(-value // multiple) * multiple
+
+
+def key_span(length: int, *, shared_queries: int) -> int:
+    """How many key positions a forward looks at, so that `length` of them give the same bits whatever the batch.
+
+    Args:
+        length: positions that the longest row needs.
+        shared_queries: query vectors that meet the same keys: new tokens of a row, times query heads per key head where
+            one token is decoded.
+    """
+    whole, rest = divmod(length, KEY_BLOCK)
+    if shared_queries >= 4 and rest > KEY_UNSPLIT:
+        return (whole + 1) * KEY_BLOCK
+    return whole * KEY_BLOCK + round_up(rest, KEY_MULTIPLE)
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """Where one forward writes and how far it looks.
+
+    Args:
+        num_rows: rows of this forward; they are the slots 0 .. num_rows - 1.
+        places: `(num_rows * new_tokens,)` flat index slot * capacity + position of every new token.
+        key_length: positions that the forward attends over, from 0.
+    """
+
+    num_rows: int
+    places: torch.Tensor
+    key_length: int
+
+
+class SlotLayer(CacheLayerMixin):
+    """Keys and values of one layer; allocated at the first write, when shapes and dtype are known."""
+
+    is_sliding = False
+
+    def __init__(self, slots: int, capacity: int) -> None:
+        super().__init__()
+        self.slots, self.capacity = slots, capacity
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Allocate zeros for all slots; the states are `(rows, heads, new_tokens, head_dim)`."""
+        for name, states in (("keys", key_states), ("values", value_states)):
+            shape = (self.slots, self.capacity, states.shape[1], states.shape[3])
+            setattr(self, name, torch.zeros(shape, dtype=states.dtype, device=states.device))
+        self.is_initialized = True
+
+    def update(  # type: ignore[override]
+        self, key_states: torch.Tensor, value_states: torch.Tensor, plan: WritePlan
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write new states and return `(rows, heads, key_length, head_dim)` views of keys and values."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        return self._write(self.keys, key_states, plan), self._write(self.values, value_states, plan)
+
+    @staticmethod
+    def _write(store: torch.Tensor, states: torch.Tensor, plan: WritePlan) -> torch.Tensor:
+        flat = states.transpose(1, 2).reshape(-1, states.shape[1], states.shape[3])
+        store.view(-1, *store.shape[2:]).index_copy_(0, plan.places, flat)
+        return store[: plan.num_rows, : plan.key_length].transpose(1, 2)
+
+    def resize(self, slots: int, capacity: int) -> None:
+        """Grow to `slots` x `capacity`, keeping what is written."""
+        if self.is_initialized:
+            for name in ("keys", "values"):
+                old = getattr(self, name)
+                new = old.new_zeros((slots, capacity, *old.shape[2:]))
+                new[: old.shape[0], : old.shape[1]] = old
+                setattr(self, name, new)
+        self.slots, self.capacity = slots, capacity
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Unused: every forward is given a ready mask."""
+        return self.capacity, 0
+
+    def get_seq_length(self) -> int:
+        """Always 0: rows have lengths of their own, so positions are given explicitly."""
+        return 0
+
+    def get_max_length(self) -> int:
+        """The capacity in positions."""
+        return self.capacity
+
+
+class SlotCache(Cache):
+    """The cache of all layers; layers are made as the forward reaches them.
+
+    Args:
+        slots: rows that can be held.
+        capacity: positions of each row.
+    """
+
+    def __init__(self, slots: int, capacity: int) -> None:
+        super().__init__(layers=[])
+        self.slots, self.capacity = slots, capacity
+        self.plan: WritePlan | None = None
+
+    def update(  # type: ignore[override]
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Called by the model's attention layers; writes as `plan` says."""
+        while len(self.layers) <= layer_idx:
+            self.layers.append(SlotLayer(self.slots, self.capacity))
+        assert self.plan is not None, "set plan before a forward"
+        return self.layers[layer_idx].update(key_states, value_states, self.plan)
+
+    def resize(self, slots: int, capacity: int) -> None:
+        """Grow to `slots` x `capacity`, keeping what is written."""
+        for layer in self.layers:
+            layer.resize(slots, capacity)
+        self.slots, self.capacity = slots, capacity
+
+    def prefix(self, slot: int, length: int) -> Prefix:
+        """A copy of the first `length` positions of a slot."""
+        return [(layer.keys[slot, :length].clone(), layer.values[slot, :length].clone()) for layer in self.layers]
+
+    def load(self, slot: int, prefix: Prefix, length: int) -> None:
+        """Put the first `length` positions of `prefix` into a slot."""
+        while len(self.layers) < len(prefix):
+            self.layers.append(SlotLayer(self.slots, self.capacity))
+        for layer, (keys, values) in zip(self.layers, prefix, strict=True):
+            if not layer.is_initialized:
+                layer.lazy_initialization(keys[None].transpose(1, 2), values[None].transpose(1, 2))
+            layer.keys[slot, :length] = keys[:length]
+            layer.values[slot, :length] = values[:length]
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of slot `source` to slot `target`."""
+        for layer in self.layers:
+            layer.keys[target, :length] = layer.keys[source, :length]
+            layer.values[target, :length] = layer.values[source, :length]
+
+
+Prefix = list[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values of a sequence's first positions: one pair of `(length, heads, head_dim)` per layer."""
+
+
+def attention_mask(
+    positions: torch.Tensor, key_length: int, dtype: torch.dtype, *, window: int | None = None
+) -> torch.Tensor:
+    """Additive mask for rows whose new tokens are at `positions`.
+
+    Args:
+        positions: `(rows, new_tokens)` position of every new token.
+        key_length: positions attended over.
+        dtype: dtype of the model's states.
+        window: width of sliding-window attention, None for full attention.
+
+    Returns:
+        `(rows, 1, new_tokens, key_length)`: 0 where a token may look (itself and earlier), the lowest number elsewhere.
+    """
+    keys = torch.arange(key_length, device=positions.device)
+    hidden = keys > positions[..., None]
+    if window is not None:
+        hidden |= keys <= positions[..., None] - window
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=positions.device)
+    return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None]

@@ -1,0 +1,169 @@
+"""One forward of a transformers model over a `SlotCache`: explicit positions, explicit masks, no generation code.
+
+What it is: the only place of the sampler that calls the model. What it is not: a model; the arithmetic is the library's
+own. A model whose forward does not take what is needed here is refused by `check_forward`, with a trial run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tutelage.errors import ModelError
+from tutelage.sampling.cache import SlotCache, WritePlan, attention_mask, key_span
+
+ROPE_BY_LENGTH = ("longrope", "dynamic")
+TRIAL_TOKENS = 21
+
+
+class CachedForward:
+    """A causal language model as the sampler sees it.
+
+    Args:
+        model: a transformers `...ForCausalLM`, adapters included if it has any (not the peft wrapper around it).
+        context: positions that a sequence may have; None takes the model's.
+
+    Raises:
+        ModelError: the architecture cannot be sampled from here.
+    """
+
+    def __init__(self, model: Any, *, context: int | None = None) -> None:
+        self.model = model
+        self.config = model.config.get_text_config(decoder=True)
+        self.backbone = getattr(model, model.base_model_prefix, model)
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.kinds = layer_kinds(self.config)
+        self.window = getattr(self.config, "sliding_window", None) if "sliding_attention" in self.kinds else None
+        self.context = self._context(context)
+        heads = self.config.num_attention_heads
+        self._sharing = heads // (getattr(self.config, "num_key_value_heads", None) or heads)
+        if getattr(self.config, "_attn_implementation", "eager") not in ("sdpa", "eager"):
+            raise ModelError(
+                "this attention implementation takes no mask of the form that sampling needs",
+                seen=self.config._attn_implementation,
+                expected="sdpa or eager",
+                advice='load the model with attn_implementation="sdpa"',
+            )
+
+    def _context(self, asked: int | None) -> int:
+        own = int(getattr(self.config, "max_position_embeddings", None) or 2048)
+        rope = getattr(self.config, "rope_parameters", None) or {}
+        if rope.get("rope_type") in ROPE_BY_LENGTH:
+            # Past this length such a model changes the rotation of every row of the batch by its longest row.
+            own = int(rope.get("original_max_position_embeddings") or own)
+        if asked is not None and asked > own:
+            raise ModelError(
+                "the context is longer than this model can sample with",
+                seen=asked,
+                expected=f"at most {own} tokens",
+                advice="set a shorter context",
+            )
+        return own if asked is None else asked
+
+    def key_span(self, length: int, *, new_tokens: int) -> int:
+        """How many key positions a forward of `new_tokens` tokens a row looks at when `length` are needed."""
+        queries = new_tokens if new_tokens > 1 else self._sharing
+        return key_span(length, shared_queries=queries if self.device.type == "cpu" else 1)
+
+    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
+        """Last hidden states `(rows, new_tokens, H)`; writes the cache as planned.
+
+        Args:
+            ids: `(rows, new_tokens)`.
+            positions: `(rows, new_tokens)`.
+        """
+        return self._run(self.backbone, ids, positions, cache, plan).last_hidden_state
+
+    def logits(self, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
+        """Logits after each row's single new token, `(rows, V)`; `ids` and `positions` are `(rows, 1)`."""
+        return self._run(self.model, ids, positions, cache, plan).logits[:, -1]
+
+    def _run(
+        self, module: Any, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache, plan: WritePlan
+    ) -> Any:
+        cache.plan = plan
+        masks = {
+            kind: attention_mask(
+                positions, plan.key_length, self.dtype, window=self.window if kind == "sliding_attention" else None
+            )
+            for kind in self.kinds
+        }
+        mask = masks if len(masks) > 1 else next(iter(masks.values()))
+        return module(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Dropout off and no gradients inside; the model's mode is put back afterwards."""
+        was_training = self.model.training
+        if was_training:
+            self.model.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            if was_training:
+                self.model.train()
+
+
+def layer_kinds(config: Any) -> tuple[str, ...]:
+    """The kinds of attention layer that a model has, each once.
+
+    Raises:
+        ModelError: a kind that a key/value cache with masks cannot serve, e.g. a recurrent layer.
+    """
+    kinds = tuple(dict.fromkeys(getattr(config, "layer_types", None) or ()))
+    if not kinds:
+        kinds = ("sliding_attention" if getattr(config, "sliding_window", None) else "full_attention",)
+    unknown = [k for k in kinds if k not in ("full_attention", "sliding_attention")]
+    if unknown or getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            "this architecture cannot be sampled from in this process",
+            seen=f"{getattr(config, 'model_type', '?')}: {', '.join(unknown) or 'an encoder and a decoder'}",
+            expected="a decoder of full or sliding-window attention layers",
+            advice="serve the model and use sampler=server:URL",
+        )
+    return kinds
+
+
+def check_forward(forward: CachedForward) -> None:
+    """Compare the cached forward with a plain one on a few tokens.
+
+    Raises:
+        ModelError: the cached forward fails, or gives other numbers.
+    """
+    vocabulary = forward.config.vocab_size
+    ids = (torch.arange(TRIAL_TOKENS, device=forward.device) * 7 % vocabulary)[None]
+    try:
+        with forward.evaluating():
+            expected = forward.model(input_ids=ids, use_cache=False).logits[0, -1].float()
+            seen = _trial(forward, ids)
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, LookupError) as error:
+        raise _refused(forward, f"{type(error).__name__}: {error}") from error
+    tolerance = 1e-3 if forward.dtype == torch.float32 else 5e-2
+    distance = float((seen - expected).abs().max())
+    if not distance <= tolerance * (1 + float(expected.abs().max())):
+        raise _refused(forward, f"logits differ by {distance:.3g}")
+
+
+def _trial(forward: CachedForward, ids: torch.Tensor) -> torch.Tensor:
+    length = ids.shape[1] - 1
+    positions = torch.arange(length + 1, device=ids.device)[None]
+    span = forward.key_span(length + 1, new_tokens=length)
+    cache = SlotCache(1, span)
+    forward.hidden(ids[:, :length], positions[:, :length], cache, WritePlan(1, positions[0, :length], span))
+    return forward.logits(ids[:, length:], positions[:, length:], cache, WritePlan(1, positions[0, length:], span))[0].float()
+
+
+def _refused(forward: CachedForward, seen: str) -> ModelError:
+    return ModelError(
+        f"the forward of {type(forward.model).__name__} does not work with the sampler's cache",
+        seen=seen,
+        expected="the same logits with a cache as without",
+        advice="serve the model and use sampler=server:URL",
+    )

@@ -1,0 +1,358 @@
+r"""Reading an answer: from a string to a value that can be compared.
+
+What it is: `read_answer`, from any string to a value of text/values.py, and `read_gold`, which refuses what cannot
+be a gold answer. Pure strings and exact fractions; total on any input; the rules are study/answers.md section 5.
+What it is not: a comparison (grading/checker.py) or an evaluator of functions.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache
+
+from tutelage.records import AnswerKind, Choices
+from tutelage.text.expressions import FUNCTIONS, parse_expression, rational
+from tutelage.text.normalise import MAX_ANSWER, MAX_NESTING, has_balanced_braces, is_readable, nesting, normalise
+from tutelage.text.regions import has_relation, read_interval, read_relation, read_union, unite
+from tutelage.text.splitting import outer_pair, split_list, split_top
+from tutelage.text.units import canonical_unit, split_unit
+from tutelage.text.values import (
+    ELLIPSIS,
+    EMPTY_SET,
+    Based,
+    Brackets,
+    Equation,
+    Group,
+    Infinite,
+    Matrix,
+    Named,
+    Opaque,
+    Ratio,
+    Region,
+    Scalar,
+    Value,
+    Words,
+)
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"([+-]?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?:\.([0-9]*))?")
+_SCIENTIFIC = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,3})")
+_MIXED = re.compile(r"([+-]?)([0-9]+) ([0-9]+)/([0-9]+)")
+_THOUSANDS = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
+_PERCENT = re.compile(r"(.+?) ?(?:%|(?:percent|pct|per cent)\b)", re.IGNORECASE)
+_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([ap])\.? ?m\.?)?", re.IGNORECASE)
+_RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
+_BASED = re.compile(r"(-?[0-9A-Fa-f]+)_(?:\{(?:base )?([0-9]{1,2})\}|([0-9]{1,2}))")
+_SYMBOL = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{[A-Za-z0-9]{1,8}\}|[A-Za-z0-9]))?'*")
+_NAME = re.compile(r"[A-Z]{2,3}|[A-Za-z][a-z]+(?: [A-Za-z][a-z]+){0,3}")
+_MATRIX = re.compile(
+    r"\\begin\{([pbvBV]?matrix|array|smallmatrix)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}", re.DOTALL
+)
+_WORDS = re.compile(r"[A-Za-z][A-Za-z' \-&.]*")
+_ARTICLE = re.compile(r"\b(?:the|a|an)\b ?")
+_NOT_SYMBOLS = frozenset((r"\frac", r"\sqrt", r"\ldots", r"\infty", r"\emptyset", r"\reals", r"\pm", r"\mp", r"\binom"))
+_NUMBER_WORDS = {
+    word: number
+    for number, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+}
+_MAX_DEPTH = 12
+
+
+class UnreadableGold(ValueError):
+    """A string that cannot be a gold answer; the message says why."""
+
+
+@lru_cache(maxsize=32_768)
+def read_answer(answer: str) -> Value:
+    """The value of an answer; `Opaque` where it is not understood, also for over-long and over-deep ones."""
+    if _INTEGER.fullmatch(answer) and len(answer) <= MAX_ANSWER:
+        return Scalar(answer, Fraction(int(answer)))
+    if not is_readable(answer):
+        return Opaque(answer)
+    return _read(normalise(answer), 0)
+
+
+def read_gold(answer: str, kind: AnswerKind | None = None, choices: Choices | None = None) -> Value:
+    """The value of a gold answer.
+
+    Args:
+        answer: the gold answer.
+        kind: what the data set says it is; None asks no more than that it can be read.
+        choices: the options of a multiple-choice question.
+
+    Raises:
+        UnreadableGold: empty, too long or too deep, unbalanced braces, not a number where a number is promised, or
+            no label of the options.
+    """
+    text = normalise(answer) if len(answer) <= MAX_ANSWER else answer
+    if not text:
+        raise UnreadableGold("it is empty")
+    if len(answer) > MAX_ANSWER:
+        raise UnreadableGold(f"it has {len(answer)} characters, more than {MAX_ANSWER}")
+    if nesting(answer) > MAX_NESTING:
+        raise UnreadableGold(f"its brackets are nested more than {MAX_NESTING} deep")
+    if not has_balanced_braces(answer):
+        raise UnreadableGold("its braces do not match")
+    if kind == "choice":
+        labels = choices.labels if choices else ()
+        if labels and answer.strip().strip("()") not in labels:
+            raise UnreadableGold(f"it is none of the labels {', '.join(labels)}")
+    value = read_answer(answer)
+    if kind == "number" and rational_of(value) is None:
+        raise UnreadableGold("it is not a number")
+    return value
+
+
+def infer_kind(answer: str, choices: Choices | None = None) -> AnswerKind:
+    """The kind of a gold answer that its data set does not name: choice, number, text or latex."""
+    if choices is not None:
+        return "choice"
+    value = read_answer(answer)
+    if rational_of(value) is not None:
+        return "number"
+    return "text" if isinstance(value, Words) else "latex"
+
+
+def rational_of(value: Value) -> Fraction | None:
+    """The rational number that a value is, named or not; None for everything else."""
+    if isinstance(value, Named):
+        value = value.value
+    return value.value if isinstance(value, Scalar) else None
+
+
+def read_list(text: str) -> Value:
+    """The normalised text read as a comma list even where it looks like thousands groups (`100,200`)."""
+    items = [_read(item.strip(), 1) for item in split_top(text, ",")]
+    return Group(text, "list", tuple(items))
+
+
+def _read(text: str, depth: int) -> Value:
+    if depth > _MAX_DEPTH or not text:
+        return Opaque(text)
+    literal = _literal(text)
+    if literal is not None:
+        return literal
+    for reader in (_special, _matrix, _listed, _related, _bracketed, _plus_minus, _ratio, _based, _percent, _quantity):
+        value = reader(text, depth)
+        if value is not None:
+            return value
+    return _words(text) or _expression(text) or Opaque(text)
+
+
+def _literal(text: str) -> Scalar | None:
+    match = _NUMBER.fullmatch(text)
+    if match is not None:
+        sign, whole, decimals = match.groups()
+        if not whole and not decimals:
+            return None
+        digits = whole.replace(",", "") + (decimals or "")
+        value = Fraction(int(digits), 10 ** len(decimals or ""))
+        return Scalar(text, -value if sign == "-" else value)
+    match = _SCIENTIFIC.fullmatch(text)
+    if match is not None:
+        return Scalar(text, Fraction(match[1]) * Fraction(10) ** int(match[2]))
+    match = _MIXED.fullmatch(text)
+    if match is not None and int(match[3]) < int(match[4]):
+        value = int(match[2]) + Fraction(int(match[3]), int(match[4]))
+        return Scalar(text, -value if match[1] == "-" else value)
+    return None
+
+
+def _special(text: str, depth: int) -> Value | None:
+    if text.lstrip("+-") == r"\infty" and len(text) <= len(r"\infty") + 1:
+        return Infinite(text, -1 if text[0] == "-" else 1)
+    if text in (r"\emptyset", r"\{\}", "{}"):
+        return EMPTY_SET
+    if text in (r"\ldots", "..."):
+        return ELLIPSIS
+    if text == r"\reals":
+        return read_interval("(", r"-\infty", r"\infty", ")", text, _end)
+    return None
+
+
+def _matrix(text: str, depth: int) -> Value | None:
+    match = _MATRIX.fullmatch(text)
+    if match is None:
+        return Opaque(text) if r"\begin" in text else None
+    rows = [row for row in match[2].replace("\\cr", "\\\\").split("\\\\") if row.strip()]
+    cells = tuple(tuple(_read(cell.strip(), depth + 1) for cell in row.split("&")) for row in rows)
+    return Matrix(text, cells) if cells else None
+
+
+def _listed(text: str, depth: int) -> Value | None:
+    items, only_or = split_list(_join_thousands(text))
+    if len(items) < 2:
+        joined = items[0]
+        return _read(joined, depth + 1) if joined != text and joined else None
+    values: list[Value] = []
+    for item in items:
+        value = _read(item, depth + 1)
+        # `\pm 1, 3` lists three values.
+        values.extend(value.items if isinstance(value, Group) and r"\pm" in value.text and _is_list(value) else (value,))
+    regions = [value for value in values if isinstance(value, Region)]
+    if only_or and len(regions) == len(values) and len({region.symbol for region in regions}) == 1:
+        return unite(text, regions)
+    return Group(text, "list", tuple(values))
+
+
+def _join_thousands(text: str) -> str:
+    """Commas of thousands groups removed outside brackets; inside brackets a comma separates."""
+
+    def join(match: re.Match[str]) -> str:
+        before = text[: match.start()]
+        is_inside = sum(before.count(c) for c in "([{") > sum(before.count(c) for c in ")]}")
+        return match.group() if is_inside else match.group().replace(",", "")
+
+    return _THOUSANDS.sub(join, text) if "," in text else text
+
+
+def _is_list(value: Group) -> bool:
+    return value.brackets == "list"
+
+
+def _related(text: str, depth: int) -> Value | None:
+    if has_relation(text):
+        return read_relation(text, _end) or Opaque(text)
+    name, separator, rest = text.partition(r"\in")
+    if separator and not rest[:1].isalpha() and _SYMBOL.fullmatch(name.strip()):
+        value = _read(rest.strip(), depth + 1)
+        return replace(value, symbol=name.strip()) if isinstance(value, Region) else value
+    sides = split_top(text, "=")
+    if len(sides) == 2 and sides[0] and sides[1]:
+        return _equation(text, sides[0].strip(), sides[1].strip(), depth)
+    if len(sides) > 2 or r"\approx" in text:
+        return Opaque(text)
+    if r"\cup" in text or " U " in text:
+        return read_union(text, _end) or Opaque(text)
+    return None
+
+
+def _equation(text: str, left: str, right: str, depth: int) -> Value:
+    names = _names(left)
+    if not names and _names(right):
+        left, right, names = right, left, _names(right)
+    if names:
+        return Named(text, names, _read(right, depth + 1))
+    return Equation(text, _read(left, depth + 1), _read(right, depth + 1))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The symbols that a left side consists of: one, or a tuple of them; () if it is anything else."""
+    pair = outer_pair(text)
+    if pair is not None and pair[0] == "(":
+        parts = tuple(part.strip() for part in pair[1].split(","))
+        return parts if len(parts) > 1 and all(map(_is_symbol, parts)) else ()
+    return (text,) if _is_symbol(text) or _NAME.fullmatch(text) else ()
+
+
+def _is_symbol(text: str) -> bool:
+    return bool(_SYMBOL.fullmatch(text)) and text not in _NOT_SYMBOLS and text != r"\pi"
+
+
+def _bracketed(text: str, depth: int) -> Value | None:
+    pair = outer_pair(text)
+    if pair is None:
+        return None
+    opening, inside, closing = pair
+    parts = [part.strip() for part in split_top(inside, ",;")]
+    if {opening, closing} == {"(", "]"} or {opening, closing} == {"[", ")"} or r"\infty" in inside:
+        if len(parts) != 2 or opening == r"\{":
+            return Opaque(text)
+        return read_interval(opening, parts[0], parts[1], closing, text, _end) or Opaque(text)
+    kinds: dict[str, Brackets] = {"()": "tuple", "[]": "square", r"\{\}": "set"}
+    brackets = kinds.get(opening + closing)
+    if brackets is None:
+        return Opaque(text)
+    if brackets != "set" and len(parts) == 1:
+        return _read(inside.strip(), depth + 1) if brackets == "tuple" and inside.strip() else None
+    values: list[Value] = []
+    for part in parts:
+        value = _read(part, depth + 1)
+        is_branches = brackets == "set" and isinstance(value, Group) and _is_list(value)
+        values.extend(value.items if is_branches and isinstance(value, Group) else (value,))
+    return Group(text, brackets, tuple(values))
+
+
+def _plus_minus(text: str, depth: int) -> Value | None:
+    if r"\pm" not in text and r"\mp" not in text:
+        return None
+    if text.count(r"\pm") != 1 or r"\mp" in text:
+        return Opaque(text)
+    branches = [text.replace(r"\pm", sign).replace("+ ", "+").replace("- ", "-") for sign in "+-"]
+    return Group(text, "list", tuple(_read(branch, depth + 1) for branch in branches))
+
+
+def _ratio(text: str, depth: int) -> Value | None:
+    if ":" not in text:
+        return None
+    clock = _CLOCK.fullmatch(text)
+    match = _RATIO.fullmatch(text)
+    parts = tuple(rational_of(_read(part.strip(), depth + 1)) for part in match.groups() if part) if match else ()
+    numbers = tuple(part for part in parts if part is not None)
+    if clock is not None:
+        time = (f"{int(clock[1])}:{clock[2]}", (clock[3] or "").lower())
+        return Ratio(text, numbers if len(numbers) == 2 and not clock[3] else (), time)
+    if not numbers or len(numbers) != len(parts):
+        return Opaque(text)
+    return Ratio(text, numbers)
+
+
+def _based(text: str, depth: int) -> Value | None:
+    match = _BASED.fullmatch(text)
+    if match is None or not any(char.isdigit() for char in match[1]):
+        return None
+    return Based(text, match[1].lstrip("0").upper() or "0", int(match[2] or match[3]))
+
+
+def _percent(text: str, depth: int) -> Value | None:
+    match = _PERCENT.fullmatch(text)
+    if match is None:
+        return None
+    value = _read(match[1].strip(), depth + 1)
+    if isinstance(value, Scalar) and not value.percent and not value.unit:
+        return replace(value, text=text, percent=True)
+    if isinstance(value, Named) and isinstance(value.value, Scalar):
+        return replace(value, value=replace(value.value, percent=True))
+    return Opaque(text)
+
+
+def _quantity(text: str, depth: int) -> Value | None:
+    split = split_unit(text)
+    if split is None:
+        return None
+    rest, unit, scale = split
+    value = _read(rest, depth + 1)
+    if not isinstance(value, Scalar) or value.unit or (scale != 1 and value.value is None):
+        return None
+    return replace(value, text=text, unit=unit, value=None if value.value is None else value.value * scale)
+
+
+def _words(text: str) -> Value | None:
+    if not _WORDS.fullmatch(text):
+        return None
+    parts = text.split()
+    if max(map(len, parts)) < 2 or parts[0] in FUNCTIONS or parts[0] in ("pi", "sqrt"):
+        return None
+    first, _, rest = text.lower().partition(" ")
+    if first in _NUMBER_WORDS:
+        unit = canonical_unit(rest) if rest else ("", 1)
+        if unit is not None:
+            return Scalar(text, Fraction(_NUMBER_WORDS[first] * unit[1]), unit[0])
+    words = _ARTICLE.sub("", text.lower()).strip(" .")
+    return Words(text, words or text.lower(), is_short=len(parts) == 1 and len(text) <= 3)
+
+
+def _expression(text: str) -> Value | None:
+    tree = parse_expression(text)
+    return None if tree is None else Scalar(text, rational(tree), tree=tree)
+
+
+def _end(text: str) -> Scalar | Infinite | None:
+    """An end of an interval: one quantity without unit, or infinity."""
+    value = _special(text, 0) or _literal(text) or _expression(text)
+    return value if isinstance(value, Scalar | Infinite) else None

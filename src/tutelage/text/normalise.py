@@ -1,0 +1,188 @@
+"""One spelling for answers that are written in many: LaTeX, Unicode, Markdown or plain text.
+
+What it is: string rewriting that keeps the meaning, in linear time, on at most `MAX_ANSWER` characters.
+What it is not: a parser; nothing is evaluated here. Case is kept (a variable `x` is not `X`), and so is the space after
+a comma (`32, 349` is a list, `32,349` a number).
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_ANSWER = 400
+"""Longest answer in characters that is read at all."""
+MAX_NESTING = 64
+"""Deepest bracket nesting of an answer that is read at all."""
+
+_UNICODE = {
+    "−": "-", "–": "-", "—": "-", "‒": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "＝": "=", "／": "/",
+    "⁄": "/", "∕": "/", "×": r"\times ", "✕": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "•": r"\cdot ",
+    "∗": "*", "π": r"\pi ", "θ": r"\theta ", "∞": r"\infty ", "√": r"\sqrt ", "°": r"\degree ", "º": r"\degree ",
+    "≤": r"\le ", "≥": r"\ge ", "≦": r"\le ", "≧": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ",
+    "∩": r"\cap ", "∅": r"\emptyset ", "∈": r"\in ", "±": r"\pm ", "…": r"\ldots ", "⋯": r"\ldots ", "，": ",",
+    "、": ",", "；": ";", "：": ":", "∶": ":", "．": ".", "。": ".", "（": "(", "）": ")", "［": "[", "］": "]",
+    "｛": "{", "｝": "}", "％": "%", "＄": r"\$", "＜": "<", "＞": ">", "！": "!", "’": "'", "‘": "'", "′": "'", "“": '"',
+    "”": '"', "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "\u200b": "", "\ufeff": "", "\t": " ",
+    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+    "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}", "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "⁵": "^{5}",
+}  # fmt: skip
+_UNICODE |= {chr(0xFF10 + i): str(i) for i in range(10)}
+_TRANSLATION = str.maketrans(_UNICODE)
+
+_COMMANDS = {
+    "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "leq": r"\le", "leqslant": r"\le", "geq": r"\ge",
+    "geqslant": r"\ge", "neq": r"\ne", "lt": "<", "gt": ">", "varnothing": r"\emptyset", "lbrace": r"\{",
+    "rbrace": r"\}", "colon": ":", "dots": r"\ldots", "cdots": r"\ldots", "dotsc": r"\ldots", "infin": r"\infty",
+    "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "degree": "°", "degrees": "°", "textdegree": "°",
+    "pound": "£", "pounds": "£", "euro": "€", "tbinom": r"\binom", "dbinom": r"\binom", "ast": "*", "to": r"\to",
+    "lparen": "(", "rparen": ")", "lbrack": "[", "rbrack": "]", "R": r"\reals", "Reals": r"\reals", "bigcup": r"\cup",
+    "quad": " ", "qquad": " ", "space": " ", "newline": " ", "and": " and ", "percent": "%",
+}  # fmt: skip
+_DROPPED = frozenset(
+    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr middle displaystyle textstyle limits hfill ! , ; : "
+    "thinspace enspace mathstrut strut phantom bf rm it boldmath nobreak nonumber"
+    .split()
+)  # fmt: skip
+
+_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_WRAPPER = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|emph|mathrm|mathbf|mathit|mathsf|mathtt|mathcal|bold|mbox"
+    r"|hbox|boldsymbol|bm|operatorname|boxed|fbox|underline|textup|mathop|displaylines)\*?\s*\{([^{}]*)\}"
+)
+_WORD_BOX = re.compile(r"\\mathbb\s*\{?R\}?")
+_THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\\!|\\,|\{,\})\s*(?=[0-9]{3}(?![0-9]))")
+_COMMAND = re.compile(r"\\(?:([A-Za-z]+)\*?|([!,;:> ])|\\)")
+_DEGREE = re.compile(r"(?:\{\})?\^\s*\{?\s*\\circ\s*\}?|\^\s*\{?\s*°\s*\}?")
+_NULL_DELIMITER = re.compile(r"\\(?:left|right)\s*\.")
+_RELATIONS = ((re.compile(r"<=|=<"), r"\\le "), (re.compile(r">=|=>"), r"\\ge "), (re.compile(r"!=|<>"), r"\\ne "))
+_TIGHT = re.compile(r"(?<=[^A-Za-z0-9,]) +| +(?=[^A-Za-z0-9])")
+_AFTER_COMMA = re.compile(r", +(?=[^A-Za-z0-9 ])")
+_INFINITY = re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE)
+_SPACES = re.compile(r"\s+")
+_ROOT_SIGN = re.compile(r"√\s*([0-9]+(?:\.[0-9]+)?|[A-Za-z])")
+_CURRENCY = "\x01"
+
+
+def normalise(answer: str) -> str:
+    r"""The answer in one spelling.
+
+    Args:
+        answer: a bare answer of any length; callers refuse those over `MAX_ANSWER` (see `is_readable`).
+
+    Returns:
+        The answer without mathematics delimiters, spacing, sizing and text commands; a currency sign stays `$`, a
+        degree is `°`, thousands separators that can be nothing else (`{,}`, `,\!`) are gone.
+    """
+    if _PLAIN.fullmatch(answer):
+        return answer
+    text = answer.strip()
+    if not text.isascii():
+        text = _ROOT_SIGN.sub(r"\\sqrt{\1}", text).translate(_TRANSLATION)
+    text = _strip_markup(text)
+    text = _dollars(text)
+    if "\\" in text or "{" in text:
+        text = _latex(text)
+    for pattern, replacement in _RELATIONS:
+        text = pattern.sub(replacement, text)
+    if "n" in text or "o" in text or "N" in text:
+        text = _INFINITY.sub(r"\\infty", text)
+    text = text.replace(_CURRENCY, "$")
+    text = _SPACES.sub(" ", text).strip()
+    text = _AFTER_COMMA.sub(",", _TIGHT.sub("", text))
+    return _strip_end(text)
+
+
+def is_readable(answer: str) -> bool:
+    """Whether the answer is short and shallow enough to be read (tier 0 of the checker)."""
+    return len(answer) <= MAX_ANSWER and nesting(answer) <= MAX_NESTING
+
+
+def nesting(text: str) -> int:
+    """Deepest nesting of (), [] and {} in the text, counted without matching their kinds."""
+    depth = deepest = 0
+    for char in text:
+        if char in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in ")]}" and depth:
+            depth -= 1
+    return deepest
+
+
+def has_balanced_braces(text: str) -> bool:
+    r"""Whether every unescaped `{` is closed; `\{` and `\}` count as a pair of their own."""
+    depth, position = 0, 0
+    while position < len(text):
+        char = text[position]
+        if char == "\\":
+            position += 2
+            continue
+        depth += (char == "{") - (char == "}")
+        if depth < 0:
+            return False
+        position += 1
+    return depth == 0
+
+
+def _strip_markup(text: str) -> str:
+    """Markdown emphasis, quotes and code ticks around the whole answer."""
+    for _ in range(4):
+        if len(text) >= 2 and text[0] == text[-1] and text[0] in "*_`\"'":
+            text = text[1:-1].strip()
+        else:
+            break
+    return text.replace("**", "") if text.count("**") in (1, 2) else text
+
+
+def _dollars(text: str) -> str:
+    r"""Dollar signs: an even number are mathematics delimiters, an odd number money; `\$` is always money."""
+    if "$" not in text:
+        return text
+    text = text.replace(r"\$", _CURRENCY)
+    if text.count("$") % 2:
+        return text.replace("$", _CURRENCY)
+    return text.replace("$", " ")
+
+
+def _latex(text: str) -> str:
+    for delimiter in (r"\(", r"\)", r"\[", r"\]"):
+        text = text.replace(delimiter, " ")
+    text = _NULL_DELIMITER.sub("", text)
+    text = _THOUSANDS.sub("", text)
+    text = _WORD_BOX.sub(r"\\reals ", text)
+    for _ in range(4):
+        text, count = _WRAPPER.subn(r" \1 ", text)
+        if not count:
+            break
+    text = _DEGREE.sub("°", text)
+    text = text.replace(r"\%", "%").replace(r"\&", "&").replace(r"\_", "_").replace(r"\#", "#").replace("~", " ")
+    text = _COMMAND.sub(_command, text)
+    return _ungroup(text)
+
+
+def _command(match: re.Match[str]) -> str:
+    name = match.group(1) or match.group(2)
+    if name is None:  # a row separator of a matrix
+        return match.group()
+    if name in _DROPPED or not name.strip() or name == ">":
+        return " "
+    new = _COMMANDS.get(name, "\\" + name)
+    # The space keeps `\pi r` apart from `\pir`; `_TIGHT` removes it where it is not needed.
+    return new + " " if new.startswith("\\") and len(new) > 2 else new
+
+
+def _ungroup(text: str) -> str:
+    """Braces around the whole answer are TeX grouping, not a set."""
+    for _ in range(4):
+        text = text.strip()
+        if len(text) >= 2 and text[0] == "{" and text[-1] == "}" and has_balanced_braces(text[1:-1]):
+            text = text[1:-1]
+        else:
+            break
+    return text
+
+
+def _strip_end(text: str) -> str:
+    while text and text[-1] in ".,;" and not text.endswith(("..", "\\,", "\\;")):
+        text = text[:-1].rstrip()
+    return text

@@ -1,0 +1,136 @@
+"""Units and currencies at the end (or the head) of an answer, split off and brought to one name.
+
+Rules (study/answers.md §5.3): a unit missing on one side is fine, two different units are not equal, and nothing is ever
+converted: 60 minutes is not 1 hour. A percent sign is no unit; it is handled where values are compared.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ALIASES = {
+    "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "centimeter": "cm", "centimetre": "cm",
+    "millimeter": "mm", "millimetre": "mm", "kilogram": "kg", "kilo": "kg", "gram": "g", "gm": "g", "gramme": "g",
+    "milligram": "mg", "liter": "l", "litre": "l", "milliliter": "ml", "millilitre": "ml", "inch": "in", "inche": "in",
+    "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi", "pound": "lb", "lb": "lb", "ounce": "oz", "gallon": "gal",
+    "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "dollar": "$", "usd": "$", "buck": "$",
+    "euro": "€", "eur": "€", "cent": "¢", "yen": "¥", "rupee": "₹", "degree": "°", "deg": "°", "unit": "unit",
+    "mph": "mi/h", "kph": "km/h", "kmh": "km/h", "radian": "rad", "sq": "square", "cu": "cubic", "dollars": "$",
+}  # fmt: skip
+KNOWN = frozenset(_ALIASES.values()) | frozenset(
+    "m km cm mm kg g mg l ml in ft yd mi lb oz gal s min h day week month year $ € ¢ £ ¥ ₹ ° rad c f".split()
+)
+"""Names that mean one thing; two different ones are provably different."""
+
+_SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+# A phrase with one of these is a sentence or a hedge, not a unit.
+_NOT_UNITS = frozenset(
+    "not no or and but either neither nor maybe perhaps minus plus less more than over under about approximately if then "
+    "is are was were equals equal x times half quarter third because since so instead whereas wrong incorrect "
+    "true false except almost nearly to from base mod modulo remainder hence thus therefore which that "
+    "sin cos tan sec csc cot log ln sqrt pi exp frac infinity infty inf".split()
+)
+_TAIL = re.compile(
+    r"(?P<value>.*?(?:[0-9})!](?P<space>[ -]?)|[a-z](?P<gap> )))(?P<unit>[A-Za-z°€£¥₹¢$][A-Za-z.°/^{}$ ']*(?:\^\{?[23]\}?)?)"
+)
+_MONEY = re.compile(r"(?P<sign>-?)\s*(?P<money>[$€£¥₹])\s*(?P<rest>[-0-9.\\].*)")
+_WORD = re.compile(r"[A-Za-z]+|[°€£¥₹¢$/]|\^\{?[23]\}?")
+_DIGIT_OR_COMMAND = re.compile(r"[0-9\\]")
+
+
+def split_unit(text: str) -> tuple[str, str, int] | None:
+    r"""Split a normalised answer to (the text without its unit, the unit's canonical name, scale).
+
+    Args:
+        text: a normalised answer such as `36in^2`, `$7.25`, `2.4 million dollars`, `120°`.
+
+    Returns:
+        None where there is no unit or what follows the number is no unit. The scale is 1, or that of a trailing
+        `thousand`, `million` and so on.
+    """
+    money = ""
+    if match := _MONEY.fullmatch(text):
+        money = match["money"]
+        text = match["sign"] + match["rest"]
+    match = _TAIL.fullmatch(text)
+    if match is None or not _DIGIT_OR_COMMAND.search(match["value"]) or not _looks_like_unit(match):
+        return (text, money, 1) if money else None
+    unit = canonical_unit(match["unit"])
+    if unit is None:
+        return None
+    name, scale = unit
+    if money and name not in ("", money):
+        return None
+    return match["value"].rstrip(" -"), money or name, scale
+
+
+def _looks_like_unit(match: re.Match[str]) -> bool:
+    """Whether the letters are a unit rather than variables: `3 m` is 3 metres, `3m` and `3y` are products."""
+    words = [word for word in _WORD.findall(match["unit"]) if word.isalpha()]
+    is_apart = bool(match["space"] or match["gap"])
+    if len(words) == 1 and len(words[0]) <= 2:
+        return words[0].lower() in KNOWN and (is_apart or len(words[0]) == 2)
+    return all(len(word) > 1 or word.lower() in KNOWN or word.lower() == "a" for word in words)
+
+
+def canonical_unit(phrase: str) -> tuple[str, int] | None:
+    """(canonical name, scale) of a unit phrase such as `sq. in` or `million dollars`; None where it is none."""
+    words = [word.lower() for word in _WORD.findall(phrase.replace(".", " ") if " per " not in phrase else phrase)]
+    if not words or len(words) > 8:
+        return None
+    scale = 1
+    if words[0] in _SCALES:
+        scale = _SCALES[words.pop(0)]
+    if words and words[0] == "of":
+        words.pop(0)
+    if any(word in _NOT_UNITS or word in _SCALES for word in words):
+        return None
+    return _join([_singular(word) for word in words if word not in ("the", "a", "an")]), scale
+
+
+def units_match(first: str, second: str) -> bool | None:
+    """Whether two canonical units are the same; None where that cannot be told.
+
+    A missing unit matches every unit. Two different names are different, unless they share a word and one of them is
+    no known unit (`red apple` against `apple`).
+    """
+    if not first or not second or first == second:
+        return True
+    if first in KNOWN and second in KNOWN:
+        return False
+    ours, theirs = set(first.split()), set(second.split())
+    return None if ours & theirs else False
+
+
+def _singular(word: str) -> str:
+    if word in _ALIASES:
+        return _ALIASES[word]
+    if len(word) > 3 and word.endswith("ies"):
+        stem = word[:-3] + "y"
+    elif len(word) > 4 and word.endswith(("ses", "xes", "ches", "shes")):
+        stem = word[:-2]
+    elif len(word) > 2 and word.endswith("s") and not word.endswith("ss"):
+        stem = word[:-1]
+    else:
+        stem = word
+    return _ALIASES.get(stem, stem)
+
+
+def _join(words: list[str]) -> str:
+    """`square in`, `in ^2` and `sq in` become `in^2`; `mi per h` becomes `mi/h`."""
+    parts: list[str] = []
+    power = ""
+    for word in words:
+        if word.startswith("^"):
+            if parts:
+                parts[-1] += "^" + word.strip("^{}")
+        elif word in ("square", "squared", "cubic", "cubed"):
+            power = "^2" if word.startswith("s") else "^3"
+            if word.endswith("d") and parts:
+                parts[-1], power = parts[-1] + power, ""
+        elif word in ("per", "/"):
+            parts.append("/")
+        else:
+            parts.append(word + power)
+            power = ""
+    return " ".join(parts).replace(" / ", "/")

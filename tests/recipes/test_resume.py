@@ -1,0 +1,100 @@
+"""A run that was killed anywhere and resumed ends with what an uninterrupted run makes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tutelage.config.loading import load_settings
+from tutelage.recipes.iterative_rpo import Config
+from tutelage.store.run import Run
+
+
+class Fault(BaseException):
+    """Stands in for anything that ends a process."""
+
+
+class FaultyRun:
+    """Counts what a run writes and fails at the chosen event."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.events: list[str] = []
+        self.fail_at: int | None = None
+        for method in ("append_many", "metrics", "write_report", "checkpoint_path", "remove_scratch"):
+            monkeypatch.setattr(Run, method, self._wrapped(method, getattr(Run, method)))
+
+    def _wrapped(self, name, original):
+        def call(run, *args, **kwargs):
+            self._event(f"before {name}")
+            result = original(run, *args, **kwargs)
+            self._event(f"after {name}")
+            return result
+
+        return call
+
+    def _event(self, name: str) -> None:
+        self.events.append(name)
+        if self.fail_at == len(self.events):
+            raise Fault(f"{name} ({self.fail_at})")
+
+
+def test_faults_at_every_kind_of_moment_change_nothing(
+    tmp_path, monkeypatch, small_config, run_recipe, results_of
+) -> None:
+    config = small_config()
+    faults = FaultyRun(monkeypatch)
+    run_recipe(config, tmp_path / "whole")
+    expected, total = results_of(tmp_path / "whole"), len(faults.events)
+    assert total > 100
+    # Spread over the whole run, so that every stage of both iterations is hit, sampling, training and saving included.
+    for moment in range(3, total, total // 10):
+        folder = tmp_path / f"at-{moment}"
+        faults.events, faults.fail_at = [], moment
+        with pytest.raises(Fault):
+            run_recipe(config, folder)
+        faults.fail_at = None
+        run_recipe(config, folder, resume=True)
+        assert results_of(folder) == expected, f"differs after a fault at event {moment}"
+
+
+COMMAND = [
+    "run", "iterative-rpo", "model=primer", "data=primer:train?n=24", "eval_data=primer:dev?n=16", "iterations=2",
+    "num_samples=4", "temperature=1.0", "max_new_tokens=64", "pairs_per_problem=2", "learning_rate=3e-4",
+    "batch_size=8", "epochs=1.0", "eval_samples=4", "eval_sample_limit=8", "max_batch=32", "checkpoint_every=1",
+]  # fmt: skip
+
+
+def _start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tutelage", *COMMAND, f"output_dir={folder}", *options]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _lines(folder: Path, kind: str) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (folder / kind).glob("*.jsonl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, count", [("completions", 60), ("pairs", 1)])
+def test_kill_9_and_resume(tmp_path, kind, count, run_recipe, results_of) -> None:
+    config = load_settings(Config, file=None, overrides=COMMAND[2:])
+    run_recipe(config, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    process = _start(folder)
+    for _ in range(1200):
+        if _lines(folder, kind) >= count or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    assert process.poll() is None, process.stdout.read().decode()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed = _start(folder, "--resume")
+    output, _ = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, output.decode()
+    assert results_of(folder) == results_of(tmp_path / "whole")
