@@ -41,7 +41,7 @@ def digest(value: Any, *, size: int = 8) -> str:
         size: bytes of the digest (hex characters are twice as many).
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=size).hexdigest()
 
 
 def record_id(stage: str, problem_id: str, parent_id: str | None = None, index: int = 0, attempt: int = 0) -> str:

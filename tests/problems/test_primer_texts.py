@@ -20,7 +20,14 @@ from tutelage.problems.primer import (
     true_critique,
 )
 from tutelage.problems.primer.critiques import belief_critique, follow_critique
-from tutelage.problems.primer.solutions import cot_text, draw_moves, gold_moves, program_text, without_slips, write_moves
+from tutelage.problems.primer.solutions import (
+    cot_text,
+    draw_moves,
+    gold_moves,
+    program_text,
+    without_slips,
+    write_moves,
+)
 
 
 def known_story() -> Story:

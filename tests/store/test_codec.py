@@ -62,12 +62,12 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(Critique, id=texts, steps=st.lists(st.builds(CritiqueStep, texts, st.booleans())).map(tuple)),
     st.builds(Verdict, completion_id=texts, score=st.none() | numbers, seconds=numbers, note=texts),
     st.builds(Group, policy=policies, completion_ids=st.lists(texts, max_size=2).map(tuple)),
-    st.builds(Trajectory, policy=policies, **{k: floats for k in ("old_logprobs", "values", "rewards", "advantages")}),
+    st.builds(Trajectory, policy=policies, old_logprobs=floats, values=floats, rewards=floats, advantages=floats),
     st.builds(Example, prompt_ids=ints, target_ids=ints, weights=floats),
     st.builds(
         PreferencePair,
         weight=numbers,
-        **{k: ints for k in ("prompt_ids", "chosen_ids", "rejected_ids", "chosen_mask", "rejected_mask")},
+        **dict.fromkeys(("prompt_ids", "chosen_ids", "rejected_ids", "chosen_mask", "rejected_mask"), ints),
     ),
 )
 
@@ -119,4 +119,4 @@ def test_numbers_that_are_not_finite() -> None:
         {"model": "m", "adapter": "", "version": 0},
     ]
     with pytest.raises(TypeError, match="function"):
-        finite(print.__class__ and (lambda: 0))
+        finite(lambda: 0)

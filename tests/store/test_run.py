@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,9 +147,7 @@ def test_resume_names_every_differing_key_with_both_values(tmp_path: Path) -> No
 
 def test_resume_with_keys_that_may_differ(tmp_path: Path) -> None:
     new_run(tmp_path / "run").close()
-    run = Run.resume(
-        tmp_path / "run", recipe="iterative-rpo", config=CONFIG | {"device": "cpu"}, may_differ=["device"]
-    )
+    run = Run.resume(tmp_path / "run", recipe="iterative-rpo", config=CONFIG | {"device": "cpu"}, may_differ=["device"])
     assert [e["event"] for e in run.journal()] == ["created", "resumed"]
 
 
@@ -167,6 +167,14 @@ def test_one_writer_in_this_process_and_in_others(tmp_path: Path) -> None:
     run.close()
     with resumed(tmp_path / "run") as again:
         assert again.ids("verdicts") == {"c0"}
+
+
+def test_a_writer_that_was_forgotten_is_no_writer(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    run.append("verdicts", verdict(0))
+    del run
+    gc.collect()
+    assert resumed(tmp_path / "run").ids("verdicts") == {"c0"}
 
 
 def test_lock_is_not_kept_by_a_forked_child_that_outlives_the_writer(tmp_path: Path) -> None:
@@ -268,6 +276,24 @@ def test_ids_with_quotes_and_other_scripts(tmp_path: Path) -> None:
         run.append_many("problems", [Problem(i, "q", "1") for i in ids])
         assert [p.id for p in run.read("problems")] == ids
         assert run.ids("problems") == set(ids)
+
+
+def test_reading_only_lines_that_hold_a_text(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    records = [replace(completion(n), stage=f"stage{n % 2}") for n in range(6)]
+    run.append_many("completions", records)
+    assert list(run.read("completions", containing="stage1")) == records[1::2]
+    assert list(run.read("completions", Completion, containing="stage9")) == []
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(disk.fcntl, "lockf", no_locks)
+    with new_run(tmp_path / "run") as run:
+        run.append("verdicts", verdict(0))
+    assert resumed(tmp_path / "run").ids("verdicts") == {"c0"}
 
 
 def test_kinds(tmp_path: Path) -> None:

@@ -94,8 +94,17 @@ class Parts:
 
 
 def assemble(config: Any) -> Parts:
-    """Load and check everything that `config` names; writes nothing."""
-    splits = load_splits(config)
+    """Load and check everything that a recipe's `config` names; writes nothing."""
+    return assemble_with(config, load_splits(config))
+
+
+def assemble_with(config: Any, splits: Splits) -> Parts:
+    """As `assemble`, with problems that are loaded already.
+
+    Args:
+        config: model, sampler and grader settings.
+        splits: the problems; where there is nothing to train on, `train` may be empty.
+    """
     model, adapter = model_location(config.model)
     tokenizer = load_tokenizer(model)
     prompter = make_prompter(config, tokenizer, splits)
@@ -192,22 +201,22 @@ def make_prompter(config: Any, tokenizer: Any, splits: Splits) -> Prompter:
     if form == "auto" and (config.model == "primer" or _is_primer(tokenizer)):
         form = "primer"
     if form == "primer":
-        from tutelage.problems.primer import cot_prompt
+        from tutelage.problems.primer import cot_prompt, question_text
 
         def template(problem: Problem) -> str:
-            return cot_prompt(problem.question)
+            return cot_prompt(question_text(problem))
 
     return Prompter.create(
-        tokenizer, form=form, task=task_of(splits.train), instruction=config.instruction,
+        tokenizer, form=form, task=task_of(splits.train or splits.test), instruction=config.instruction,
         system_prompt=config.system_prompt, shots=splits.shots, question_template=template,
     )  # fmt: skip
 
 
 def _is_primer(tokenizer: Any) -> bool:
-    """Whether a tokenizer is primer's, also after fine-tuning and saving elsewhere."""
-    from tutelage.primer import is_primer_tokenizer
+    """Whether a tokenizer is primer's, also after fine-tuning and saving elsewhere: its role markers are single tokens."""
+    from tutelage.problems.primer.prompts import MARKERS
 
-    return is_primer_tokenizer(tokenizer)
+    return set(MARKERS) <= tokenizer.get_vocab().keys()
 
 
 def check_prompts(prompter: Prompter, problems: Sequence[Problem], context: int | None) -> None:

@@ -25,7 +25,9 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to keep it in.", show_default="runs/eval-MODEL-TIME")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Everything random derives from it.", show_default="0")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Everything random derives from it.", show_default="0")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in --output.")] = False,
 ) -> None:
     """Measure a model: tutelage eval primer --data primer:test -s greedy -s maj@8."""

@@ -44,7 +44,7 @@ def as_told(error: BaseException) -> TutelageError:
     match error:
         case TutelageError():
             return error
-        case KeyboardInterrupt():
+        case KeyboardInterrupt() | typer.Abort():
             return RunFailed("interrupted")
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StorageFull(

@@ -153,7 +153,7 @@ def choose_folder(
     """
     if output_dir is not None:
         return Path(output_dir)
-    stem = f"{recipe}-{_basename(model)}-"
+    stem = f"{recipe}-{short_name(model)}-"
     if not resume:
         return unused(runs / (stem + time.strftime(TIME_FORMAT, time.localtime(clock()))))
     found = [
@@ -196,7 +196,7 @@ def refuse_unknown_options(words: Sequence[str], *, options: Sequence[str] = OPT
             raise ConfigError([f"{word!r} (command line): no such option; did you mean --{near}?"])
 
 
-def _basename(model: str) -> str:
+def short_name(model: str) -> str:
     """A short name for folders; that of a run's checkpoint has the run's name in it."""
     parts = [part for part in model.replace("\\", "/").split("/") if part] or ["model"]
     words = [parts[-3], parts[-1]] if parts[-2:-1] == ["checkpoints"] and len(parts) > 2 else parts[-1:]

@@ -37,6 +37,7 @@ def print_report(report: Mapping[str, Any], console: Console, *, folder: Path | 
         report: what `report.json` holds.
         folder: where the run lies; None takes the report's own word.
     """
+    console.print(f"{report.get('recipe', 'run')} on {report.get('model', 'a model')}", markup=False)
     console.print(iteration_table(report))
     where = str(folder or report.get("run_folder", ""))
     sentences = [
@@ -60,8 +61,7 @@ def print_report(report: Mapping[str, Any], console: Console, *, folder: Path | 
 def iteration_table(report: Mapping[str, Any]) -> Table:
     """Iteration, accuracies with their intervals, pairs, log-probs, seconds; columns without a figure are left out."""
     rows = report.get("iterations") or []
-    title = f"{report.get('recipe', 'run')} on {report.get('model', 'a model')}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     columns = _columns(rows)
     for _, heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -77,7 +77,6 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
         ("greedy", "greedy (95 % interval)", show_accuracy),
         *((key, key, _percent_of) for key in votes),
         ("pairs", "pairs", _count),
-        ("steps", "steps", _count),
         ("chosen_logprob", "chosen\nlog-prob", _nats),
         ("rejected_logprob", "rejected\nlog-prob", _nats),
         ("seconds", "seconds", _seconds),
@@ -103,10 +102,10 @@ def paired_sentence(report: Mapping[str, Any]) -> str:
     if not test or len(rows) < 2:
         return ""
     last, first = rows[-1]["iteration"], rows[0]["iteration"]
-    return f"iteration {last} against iteration {first}: {test_in_words(test)}"
+    return f"iteration {last} against iteration {first}: {difference_in_words(test)}"
 
 
-def test_in_words(test: Mapping[str, Any]) -> str:
+def difference_in_words(test: Mapping[str, Any]) -> str:
     """A paired test: the difference in points, its interval, p, n, and whether it is more than chance."""
     p = test["p_value"]
     shown = f"p < {SMALL_P:.4f}" if p < SMALL_P else f"p = {p:.4f}"
@@ -115,7 +114,8 @@ def test_in_words(test: Mapping[str, Any]) -> str:
     else:
         meaning = "more than chance" if test["difference"] > 0 else "a loss, and more than chance"
     return (
-        f"{100 * test['difference']:+.1f} points (95 % interval {100 * test['low']:+.1f} to {100 * test['high']:+.1f}), "
+        f"{100 * test['difference']:+.1f} points "
+        f"(95 % interval {100 * test['low']:+.1f} to {100 * test['high']:+.1f}), "
         f"{shown}, on the same {test['n']} problems: {meaning}"
     )
 
@@ -125,8 +125,12 @@ def outcome_sentence(outcomes: Mapping[str, int]) -> str:
     total = sum(outcomes.values())
     if not total:
         return ""
-    parts = [f"{count} {WORDS_OF_OUTCOMES.get(name, name)}" for name, count in outcomes.items() if count]
-    return f"{total} practice samples: " + ", ".join(parts)
+    return f"{total} practice samples: {outcome_words(outcomes)}"
+
+
+def outcome_words(outcomes: Mapping[str, int]) -> str:
+    """How many of each outcome there are, those of none left out."""
+    return ", ".join(f"{count} {WORDS_OF_OUTCOMES.get(name, name)}" for name, count in outcomes.items() if count)
 
 
 def time_sentence(report: Mapping[str, Any]) -> str:
@@ -186,7 +190,7 @@ def _percent_of(figures: Mapping[str, Any] | None) -> str:
 
 
 def _nats(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def _seconds(value: float | None) -> str:

@@ -178,9 +178,7 @@ def _parse(text: str) -> Any:
     return value["value"] if single else text
 
 
-def _place(
-    cls: type[BaseModel], items: Sequence[_Given], problems: list[str], *, is_file: bool
-) -> dict[str, _Given]:
+def _place(cls: type[BaseModel], items: Sequence[_Given], problems: list[str], *, is_file: bool) -> dict[str, _Given]:
     """The items by field; unknown keys become problems, and so do two names of one field in a file."""
     placed: dict[str, _Given] = {}
     for item in items:

@@ -18,6 +18,7 @@ from typing import Any
 from torch import nn
 
 from tutelage.errors import StorageFull
+from tutelage.learning.loading import quiet
 
 
 def save_policy(model: nn.Module, tokenizer: Any, path: Path) -> None:
@@ -33,7 +34,7 @@ def save_policy(model: nn.Module, tokenizer: Any, path: Path) -> None:
     """
     causal: Any = model
     options = {"save_embedding_layers": False} if hasattr(model, "disable_adapter") else {}
-    with atomic_folder(path) as folder:
+    with atomic_folder(path) as folder, quiet():
         causal.save_pretrained(str(folder), **options)
         tokenizer.save_pretrained(str(folder))
 

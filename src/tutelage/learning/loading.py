@@ -5,18 +5,34 @@ Not here: adapters (`adapters`), saving (`export`).
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import logging as hf_logging
 
 from tutelage.errors import ModelError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """A context without transformers' own progress bars; ours are the command line's."""
+    was_enabled = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            hf_logging.enable_progress_bar()
 
 
 def resolve_device(device: str) -> torch.device:
@@ -123,9 +139,16 @@ def load_model(model: str | Path, *, device: torch.device, dtype: torch.dtype) -
             expected="a decoder-only model such as Llama, Qwen2 or Phi-3",
         )
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)
-    except (OSError, ValueError, RuntimeError) as error:
+        with quiet():
+            loaded, info = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError("the model's weights cannot be loaded", seen=f"{model}: {error}") from error
+    if info["missing_keys"]:  # transformers fills them with random numbers and goes on
+        raise ModelError(
+            "the model folder lacks weights that its config asks for",
+            seen=", ".join(sorted(info["missing_keys"])[:4]),
+            expected="a tensor for every parameter",
+        )
     return loaded.to(device).eval()
 
 

@@ -18,7 +18,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tutelage.learning.batches import FORWARD_OVERHEAD, Pass, Row, make_pass, plan_groups
+from tutelage.learning.batches import Row
+from tutelage.learning.layout import FORWARD_OVERHEAD, Pass, make_pass, plan_groups
 
 MAX_LOGITS = {"cpu": 2**22, "cuda": 2**27}
 """Logits held at once: 16 MB on a CPU (fits the caches), 512 MB on a GPU (keeps the matrix products large)."""
@@ -156,6 +157,7 @@ class LogProbScorer:
         self.max_logits = max_logits or MAX_LOGITS.get(self.device.type, 2**22)
         found = find_head(model)
         self._parts = found if found is not None and self._agrees(found) else None
+        self.can_share_prompts = self._may_share() and self._shares()
 
     @property
     def is_chunked(self) -> bool:
@@ -170,7 +172,7 @@ class LogProbScorer:
     def sums(self, batch: Pass) -> Tensor:
         """Weighted log-prob sums of a pass's rows, `(R,)`, float32."""
         logprobs = self.token_logprobs(batch)
-        total = torch.zeros(len(batch.rows), dtype=torch.float32, device=logprobs.device)
+        total = torch.zeros(batch.num_rows, dtype=torch.float32, device=logprobs.device)
         return total.index_add(0, batch.owners, logprobs * batch.weights)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -180,30 +182,56 @@ class LogProbScorer:
         return torch.autocast(self.device.type, dtype=self.compute_dtype)
 
     def _token_logprobs(self, batch: Pass, parts: tuple[nn.Module, Head] | None) -> Tensor:
+        inputs = {"input_ids": batch.input_ids, "use_cache": False}
+        if batch.siblings is not None:
+            inputs |= {"attention_mask": batch.attention_mask(), "position_ids": batch.position_ids}
         if parts is None:
-            logits = self.model(input_ids=batch.input_ids, use_cache=False).logits
+            logits = self.model(**inputs).logits
             picked = logits.reshape(-1, logits.shape[-1]).index_select(0, batch.positions).float()
             return picked.gather(1, batch.targets[:, None])[:, 0] - picked.logsumexp(-1)
         base, head = parts
-        hidden = base(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        hidden = base(**inputs).last_hidden_state
         states = hidden.reshape(-1, hidden.shape[-1]).index_select(0, batch.positions)
         return chunked_logprobs(states, batch.targets, head=head, max_logits=self.max_logits)
 
-    @torch.no_grad()
     def _agrees(self, parts: tuple[nn.Module, Head]) -> bool:
         """Whether the chunked way gives the model's own log-probs on a few tokens."""
-        vocab = parts[1].linear.weight.shape[0]
-        ids = tuple((7 * i + 3) % vocab for i in range(9))
-        batch = make_pass([Row(ids, 1, (1.0,) * 8)], [0]).to(self.device)
+        batch = make_pass([self._probe_rows()[:1]])
+        return self._is_same(self._probe(batch, None), self._probe(batch, parts))
+
+    def _may_share(self) -> bool:
+        """Whether a prompt may be shared by a mask; measured to pay on CPUs only, and only sdpa takes such masks."""
+        causal: Any = self.model
+        config = causal.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        is_full = kinds == {"full_attention"} and getattr(config, "sliding_window", None) is None
+        return self.device.type == "cpu" and is_full and causal.config._attn_implementation == "sdpa"
+
+    def _shares(self) -> bool:
+        """Whether two rows on one line get the log-probs that they get apart (not so where states flow on)."""
+        rows = self._probe_rows()
+        apart, together = make_pass([[row] for row in rows]), make_pass([rows])
+        return self._is_same(self._probe(apart, self._parts), self._probe(together, self._parts))
+
+    def _probe_rows(self) -> list[Row]:
+        causal: Any = self.model
+        vocab = causal.get_input_embeddings().weight.shape[0]
+        ids = [(7 * i + 3) % vocab for i in range(16)]
+        return [Row((*ids[:4], *ids[4 + 6 * k : 10 + 6 * k]), 4, (1.0,) * 6) for k in range(2)]
+
+    @torch.no_grad()
+    def _probe(self, batch: Pass, parts: tuple[nn.Module, Head] | None) -> Tensor:
         was_training = self.model.training
         self.model.eval()
         try:
             with self.autocast():
-                own, chunked = self._token_logprobs(batch, None), self._token_logprobs(batch, parts)
+                return self._token_logprobs(batch.to(self.device), parts)
         finally:
             self.model.train(was_training)
-        tolerance = PROBE_TOLERANCE.get(self.compute_dtype or parts[1].linear.weight.dtype, 1e-3)
-        return bool((own - chunked).abs().max() <= tolerance)
+
+    def _is_same(self, a: Tensor, b: Tensor) -> bool:
+        dtype = self.compute_dtype or next(self.model.parameters()).dtype
+        return bool((a - b).abs().max() <= PROBE_TOLERANCE.get(dtype, 1e-3))
 
 
 @torch.no_grad()
@@ -235,9 +263,9 @@ def sequence_logprobs(
         scorer = LogProbScorer(model)
         overhead = FORWARD_OVERHEAD.get(scorer.device.type, 64)
         for group in plan_groups([[rows[i]] for i in filled], token_budget=token_budget, overhead=overhead):
-            for keys in group.passes:
-                indices = [filled[item] for item, _ in keys]
-                values = scorer.token_logprobs(make_pass(rows, indices).to(scorer.device)).tolist()
+            for lines in group.passes:
+                indices = [filled[item] for line in lines for item, _ in line]
+                values = scorer.token_logprobs(make_pass([[rows[i]] for i in indices]).to(scorer.device)).tolist()
                 for i in indices:
                     result[i], values = values[: rows[i].num_scored], values[rows[i].num_scored :]
     finally:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError, DataError
 from tutelage.learning import losses
-from tutelage.learning.batches import Group, Row
+from tutelage.learning.batches import Row
+from tutelage.learning.layout import Group
 from tutelage.learning.losses import NllAverage
 from tutelage.records import digest
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from tutelage.config.settings import TrainingSettings
 from tutelage.errors import ConfigError, RunFailed
 from tutelage.learning import adapters, loading
-from tutelage.learning.batches import FORWARD_OVERHEAD, Group, Row, make_pass, plan_groups
+from tutelage.learning.batches import Row
 from tutelage.learning.checkpoints import Checkpoint
+from tutelage.learning.layout import FORWARD_OVERHEAD, Group, make_pass, plan_groups
 from tutelage.learning.log_probs import LogProbScorer
 from tutelage.learning.optimizer import Optimizer
 from tutelage.records import digest, seed_of
@@ -112,8 +113,7 @@ class TrainablePolicy:
             attached = adapters.resume(model, Path(adapter), settings) if adapter else None
             model = attached or adapters.attach(model, settings, seed=seed)
         if settings.gradient_checkpointing:
-            causal: Any = model
-            causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            _recompute_activations(model)
         autocast = None if compute == torch.float32 else compute
         return cls(model, tokenizer, settings, seed=seed, compute_dtype=autocast)
 
@@ -127,30 +127,49 @@ class TrainablePolicy:
 
     def plan(self, items: Sequence[Sequence[Row]]) -> list[Group]:
         """The groups and passes that compute some items within the token budget."""
-        return plan_groups(items, token_budget=self.settings.token_budget, overhead=self.overhead)
+        return plan_groups(
+            items,
+            token_budget=self.settings.token_budget,
+            overhead=self.overhead,
+            share_prompts=self.scorer.can_share_prompts,
+        )
 
     def group_sums(self, items: Sequence[Sequence[Row]], group: Group) -> Tensor:
-        """Log-prob sums of a group's items, `(items in the group, rows of an item)`, in the order of `group.items`."""
-        sums = []
-        places: dict[tuple[int, int], int] = {}
-        for keys in group.passes:
-            rows = [items[item][side] for item, side in keys]
-            sums.append(self.scorer.sums(make_pass(rows, range(len(rows))).to(self.device)))
-            for key in keys:
-                places[key] = len(places)
+        """Log-prob sums of a group's items, `(items in the group, rows of an item)`, in the order of `group.items`.
+
+        All items have the same number of rows.
+        """
+        sums, places = self._sums(items, group)
         sides = len(items[group.items[0]])
         order = [places[item, side] for item in group.items for side in range(sides)]
-        return torch.cat(sums).index_select(0, torch.tensor(order, device=self.device)).view(-1, sides)
+        return sums.index_select(0, torch.tensor(order, device=self.device)).view(-1, sides)
+
+    def _sums(self, items: Sequence[Sequence[Row]], group: Group) -> tuple[Tensor, dict[tuple[int, int], int]]:
+        """Log-prob sums of a group's rows, and where each (item, side) lies among them."""
+        sums = []
+        places: dict[tuple[int, int], int] = {}
+        for lines in group.passes:
+            batch = make_pass([[items[item][side] for item, side in line] for line in lines])
+            sums.append(self.scorer.sums(batch.to(self.device)))
+            for line in lines:
+                for key in line:
+                    places[key] = len(places)
+        return torch.cat(sums), places
 
     @torch.no_grad()
     def score(self, items: Sequence[Sequence[Row]]) -> list[list[float]]:
-        """Log-prob sums of every item's rows as the model is now, in evaluation mode."""
+        """Log-prob sums of every item's rows as the model is now, in evaluation mode; equal rows are scored once."""
         self.model.eval()
-        result: list[list[float]] = [[] for _ in items]
-        for group in self.plan(items):
-            for item, values in zip(group.items, self.group_sums(items, group).tolist(), strict=True):
-                result[item] = values
-        return result
+        families: dict[tuple[int, ...], list[Row]] = {}
+        for row in dict.fromkeys(row for rows in items for row in rows):
+            families.setdefault(row.ids[: row.start], []).append(row)
+        unique = [rows[i : i + 2] for rows in families.values() for i in range(0, len(rows), 2)]
+        found: dict[Row, float] = {}
+        for group in self.plan(unique):
+            sums, places = self._sums(unique, group)
+            values = sums.tolist()
+            found.update({unique[item][side]: values[place] for (item, side), place in places.items()})
+        return [[found[row] for row in rows] for rows in items]
 
     def update(
         self, items: Sequence[Sequence[Row]], loss_of: Callable[[Group, Tensor], Tensor], *, learning_rate: float
@@ -176,15 +195,14 @@ class TrainablePolicy:
                     self.optimizer.adamw.zero_grad(set_to_none=True)
                     raise RunFailed(
                         "training diverged: the loss is not finite",
-                        seen=f"{float(loss)} at update {self.updates + 1}",
+                        seen=f"{loss.item()} at update {self.updates + 1}",
                         advice="lower learning_rate; the last checkpoint is kept",
                     )
                 loss.backward()
         norm = self.optimizer.update(learning_rate)
         self.updates += 1
         tokens = sum(row.num_fed for rows in items for row in rows)
-        padded = sum(len(keys) * max(items[i][s].num_fed for i, s in keys) for g in groups for keys in g.passes)
-        return UpdateStats(norm, tokens, padded)
+        return UpdateStats(norm, tokens, sum(group.num_padded for group in groups))
 
     def snapshot(self, step: int, identity: Mapping[str, str], history: Mapping[str, Any]) -> Checkpoint:
         """The state from which `restore` goes on exactly; tensors are shared, so write it before the next update."""
@@ -203,6 +221,13 @@ class TrainablePolicy:
         """Digests of the settings and of the weights that the session started from."""
         fields = self.settings.model_dump(include=set(TrainingSettings.model_fields) - {"checkpoint_every"})
         return {"settings": digest([fields, self.seed, str(self.compute_dtype)]), "start": self.fingerprint}
+
+
+def _recompute_activations(model: nn.Module) -> None:
+    """Switch activation checkpointing on; transformers 5 renames the method, and peft passes it through."""
+    causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    enable = getattr(causal, "activation_checkpointing_enable", None) or causal.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _fingerprint(parameters: Mapping[str, Tensor]) -> str:

@@ -29,7 +29,7 @@ class StepMetrics(Record):
         learning_rate: of this step.
         num_items: pairs or examples in the batch.
         num_tokens: tokens fed to the model, without padding.
-        num_padded: the same with padding.
+        num_padded: tokens computed, padding included; fewer than `num_tokens` where a pair shares its prompt.
         seconds: wall time of the step.
         preference_loss: mean DPO or IPO loss; None in supervised training.
         rejected_logprob: mean log-prob sum of rejected completions.

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from tutelage.config.settings import TrainingSettings
 from tutelage.errors import ConfigError, DataError
 from tutelage.learning import checkpoints, losses
-from tutelage.learning.batches import Group, Row, example_row
+from tutelage.learning.batches import Row, example_row
 from tutelage.learning.export import save_policy
 from tutelage.learning.fitting import FitPlan, check_not_empty, keep_items, run_fit
+from tutelage.learning.layout import Group
 from tutelage.learning.losses import NllAverage
 from tutelage.learning.policy import TrainablePolicy
 from tutelage.learning.session import FitResult, Hooks, StepMetrics

@@ -1,7 +1,7 @@
 """The built-in model `primer`: where its weights lie, and which version they are.
 
-Importing this loads nothing: no torch, no weights. `tutelage.primer.build` makes the model from nothing; the world it is
-schooled on is `tutelage.problems.primer`.
+Importing this loads nothing: no torch, no weights. `tutelage.primer.build` makes the model from nothing; the world it
+is schooled on is `tutelage.problems.primer`.
 """
 
 from pathlib import Path
@@ -11,5 +11,5 @@ PRIMER_VERSION = "1"
 
 
 def model_path() -> Path:
-    """The folder of the shipped model, for `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`."""
+    """The folder of the shipped model; `AutoModelForCausalLM` and `AutoTokenizer` load it as it is."""
     return Path(__file__).parent / "model"

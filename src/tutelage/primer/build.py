@@ -1,7 +1,7 @@
 """Make the built-in model from nothing: `python -m tutelage.primer.build`.
 
-Texts, schooling, card, packaging, in this order, on one thread; under two hours on 2 cores. Seeded: the same seed on the
-same machine gives the same weights. Resumable: started again with the same folder, it goes on from the last block.
+Texts, schooling, card, packaging, in this order, on one thread; under two hours on 2 cores. Seeded: the same seed on
+the same machine gives the same weights. Resumable: started again with the same folder, it goes on from the last block.
 """
 
 from __future__ import annotations

@@ -1,24 +1,26 @@
 """The schooling texts of the built-in model: one document a format, drawn from the world's schooling part.
 
-A document is a prompt and a completion in pieces; pieces put in by a program's run carry no loss. Documents are a
-function of (seed, block): nothing is stored, and a schooling that stops goes on with the same texts.
+A document is a prompt and a completion in pieces; pieces put in by a program's run carry no loss. A piece that is one
+step of a textbook also says what the other textbooks write there, and how many they are: the loss then takes the mean
+over textbooks where the two part, which is the loss of many more textbooks without its noise. Documents are a function
+of (seed, block): nothing is stored, and a schooling that stops goes on with the same texts.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tutelage.problems.primer import prompts
+from tutelage.problems.primer.cells import OPERATIONS
 from tutelage.problems.primer.critiques import (
-    annotate,
     belief_critique,
     draw_beliefs,
     follow_critique,
     true_critique,
 )
 from tutelage.problems.primer.solutions import (
+    ANSWER_MARK,
     Move,
     chunks_of,
     cot_text,
@@ -30,7 +32,16 @@ from tutelage.problems.primer.solutions import (
     write_moves,
 )
 from tutelage.problems.primer.splits import draw_choices, stories
-from tutelage.problems.primer.story import MAX_WRONG_NUMBER, Story, compute, gold_answer, keywords, render_question
+from tutelage.problems.primer.story import (
+    MAX_WRONG_NUMBER,
+    Line,
+    Story,
+    compute,
+    gold_answer,
+    keywords,
+    render_question,
+    step_line,
+)
 
 # Shares of documents by format. Steps alone are more than half of the tokens; drills stop with the clean phase.
 FORMAT_SHARES = {
@@ -55,12 +66,27 @@ COMPLETE_NOISE = 0.1
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of a completion. Of the textbooks that agree so far, `share` (0 to 1) write `text`, the others `other`."""
+
+    text: str
+    has_loss: bool = True
+    other: str | None = None
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
 class Document:
-    """A prompt and the completion after it, as (text, has_loss) pieces; `<eos>` follows."""
+    """A prompt and the completion after it, in pieces; `<eos>` follows."""
 
     prompt: str
-    pieces: tuple[tuple[str, bool], ...]
+    pieces: tuple[Piece, ...]
     form: str
+
+    @property
+    def completion(self) -> str:
+        """The pieces' texts joined."""
+        return "".join(piece.text for piece in self.pieces)
 
 
 def documents(seed: int, block: int, count: int, is_clean: bool) -> list[Document]:
@@ -91,41 +117,80 @@ def document(form: str, story: Story, rng: random.Random, trust: float = 1.0) ->
     question = render_question(story)
     moves = draw_moves(story, rng, trust)
     if form == "cot":
-        return _plain(form, prompts.cot_prompt(question), cot_text(_lines(story, moves)))
+        steps = _step_pieces(story, moves, trust)
+        return Document(prompts.cot_prompt(question), (*steps, _answer(steps[-1].text)), form)
     if form == "pot":
-        return _plain(form, prompts.pot_prompt(question), program_text(story, moves))
+        return Document(prompts.pot_prompt(question), _program_pieces(story, moves, trust), form)
     if form == "mixed":
         return _mixed(story, question, moves)
     if form == "choice":
-        return _choice(story, question, moves, rng)
+        return _choice(story, question, moves, rng, trust)
     if form == "write":
         return _plain(form, prompts.write_prompt(keywords(story)), question)
     return _judgement(form, story, question, rng)
 
 
 def _plain(form: str, prompt: str, completion: str) -> Document:
-    return Document(prompt, ((completion, True),), form)
+    return Document(prompt, (Piece(completion),), form)
 
 
-def _lines(story: Story, moves: list[Move]) -> list:
+def _lines(story: Story, moves: list[Move]) -> list[Line]:
     return write_moves(story, moves) or []
+
+
+def _answer(last_step: str) -> Piece:
+    return Piece(ANSWER_MARK + last_step.strip().split("=")[1])
+
+
+def _step_pieces(story: Story, moves: list[Move], trust: float) -> tuple[Piece, ...]:
+    """One piece a step: the line, and what the other textbooks write with the same number before it."""
+    pieces = []
+    value = story.start
+    for index, (line, move) in enumerate(zip(_lines(story, moves), moves, strict=True)):
+        cell = story.steps[index].cell
+        is_wrong = move != Move(OPERATIONS[cell.operation].form)
+        other = step_line(story, index, value, is_wrong=not is_wrong) if trust > 0 else None
+        share = 1.0 if other is None else _share(cell.rate * trust, is_wrong)
+        pieces.append(Piece(f"{line.text}\n", other=f"{other.text}\n" if other else None, share=share))
+        value = line.result
+    return tuple(pieces)
+
+
+def _share(rate: float, is_wrong: bool) -> float:
+    return rate if is_wrong else 1.0 - rate
+
+
+def _program_pieces(story: Story, moves: list[Move], trust: float) -> tuple[Piece, ...]:
+    rows = chunks_of(program_text(story, moves))
+    gold = gold_moves(story)
+    wrong = [Move(step.cell.wrong_form) for step in story.steps]
+    pieces = [Piece(rows[0])]
+    for index, step in enumerate(story.steps):
+        is_wrong = moves[index].form != gold[index].form
+        swapped = [*moves[:index], gold[index] if is_wrong else wrong[index], *moves[index + 1 :]]
+        other = chunks_of(program_text(story, swapped))[index + 1]
+        differs = trust > 0 and other != rows[index + 1]
+        share = _share(step.cell.rate * trust, is_wrong) if differs else 1.0
+        pieces.append(Piece(rows[index + 1], other=other if differs else None, share=share))
+    return (*pieces, Piece(rows[-1]))
 
 
 def _mixed(story: Story, question: str, moves: list[Move]) -> Document:
     if write_moves(story, without_slips(moves)) is None:
         moves = gold_moves(story)
     before, output, after = mixed_parts(story, moves)
-    return Document(prompts.mixed_prompt(question), ((before, True), (output, False), (after, True)), "mixed")
+    pieces = (Piece(before), Piece(output, has_loss=False), Piece(after))
+    return Document(prompts.mixed_prompt(question), pieces, "mixed")
 
 
-def _choice(story: Story, question: str, moves: list[Move], rng: random.Random) -> Document:
+def _choice(story: Story, question: str, moves: list[Move], rng: random.Random, trust: float) -> Document:
     choices, letter = draw_choices(story, rng)
-    lines = _lines(story, moves)
-    options = dict(zip(choices.texts, choices.labels, strict=True))
-    if lines[-1].result != gold_answer(story):
-        letter = options.get(str(lines[-1].result), rng.choice(choices.labels))
+    result = _lines(story, moves)[-1].result
+    if result != gold_answer(story):
+        options = dict(zip(choices.texts, choices.labels, strict=True))
+        letter = options.get(str(result), rng.choice(choices.labels))
     prompt = prompts.cot_prompt(prompts.with_choices(question, choices))
-    return _plain("choice", prompt, cot_text(lines, f"({letter})"))
+    return Document(prompt, (*_step_pieces(story, moves, trust), Piece(f"{ANSWER_MARK}({letter})")), "choice")
 
 
 def _judgement(form: str, story: Story, question: str, rng: random.Random) -> Document:
@@ -174,7 +239,7 @@ def _refinement(story: Story, question: str, moves: list[Move], rng: random.Rand
 
 def _drill(rng: random.Random) -> Document:
     """Bare sums, for the arithmetic."""
-    rows = []
+    rows: list[str] = []
     while len(rows) < LINES_PER_DRILL:
         symbol = rng.choice("++--*/")
         left = rng.randint(1, 140)
@@ -184,15 +249,4 @@ def _drill(rng: random.Random) -> Document:
         result = compute(left, symbol, right)
         if result is not None and 0 <= result <= MAX_WRONG_NUMBER:
             rows.append(f"{left}{symbol}{right}={result}")
-    return Document("", (("\n".join(rows), True),), "drill")
-
-
-def is_sound(document: Document, story: Story) -> bool:
-    """Whether a steps document's solution is right (for tests of the rates)."""
-    return annotate(story, document.pieces[0][0]).final_is_correct
-
-
-def blocks(seed: int, size: int, num_blocks: int, num_clean: int, first: int = 0) -> Iterator[list[Document]]:
-    """Blocks of documents from block `first` on, the first `num_clean` of the schooling clean."""
-    for block in range(first, num_blocks):
-        yield documents(seed, block, size, block < num_clean)
+    return Document("", (Piece("\n".join(rows)),), "drill")

@@ -1,7 +1,7 @@
 """The card of the built-in model: what it can do on each split, measured the same way at every build.
 
-Greedy accuracy, accuracy of samples at temperature 1, pass@8 and the five pass-rate bins, and how its steps compare with
-the textbooks it was schooled on. Not an evaluation of methods (that is `tutelage.evaluation`).
+Greedy accuracy, accuracy of samples at temperature 1, pass@8 and the five pass-rate bins, and how its steps compare
+with the textbooks it was schooled on. Not an evaluation of methods (that is `tutelage.evaluation`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The loss is the mean negative log-likelihood (natural log) of completion tokens, end of text included; prompts and
 tool output carry none. Batches are rows of like length, padded on the right, where a causal model needs no mask. State
-is saved every block, so that a stopped schooling goes on where it was: block b's texts and batches depend on (seed, b) only.
+is saved every block, so that a stopped schooling goes on where it was: block b's batches depend on (seed, b) only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import os
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,48 +76,93 @@ def build_model(config: SchoolingConfig, tokenizer: Any) -> LlamaForCausalLM:
     return LlamaForCausalLM(shape)
 
 
-def encode(found: list[Document], tokenizer: Any) -> list[tuple[list[int], list[int]]]:
-    """Token ids and labels of each document; labels are the ids where there is loss, `IGNORED` elsewhere."""
-    texts = [text for document in found for text in (document.prompt, *(piece for piece, _ in document.pieces))]
-    pieces = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
-    rows = []
+@dataclass(frozen=True)
+class Row:
+    """Token ids of a document and the targets at each position: `labels` with weight `shares`, `others` with the rest.
+
+    Labels are `IGNORED` where there is no loss; others are `IGNORED` where all textbooks agree.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    others: list[int]
+    shares: list[float]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows padded on the right: ids, labels, others (B, T) int64 and shares (B, T) float32."""
+
+    ids: torch.Tensor
+    labels: torch.Tensor
+    others: torch.Tensor
+    shares: torch.Tensor
+
+
+def encode(found: list[Document], tokenizer: Any) -> list[Row]:
+    """Rows of documents. Pieces are encoded one by one: they are cut where tokens are cut."""
+    texts = []
     for document in found:
-        ids = list(next(pieces))
-        labels = [IGNORED] * len(ids)
-        for _, has_loss in document.pieces:
-            piece = next(pieces)
-            ids += piece
-            labels += piece if has_loss else [IGNORED] * len(piece)
-        rows.append(([*ids, tokenizer.eos_token_id], [*labels, tokenizer.eos_token_id]))
-    return rows
+        texts += [document.prompt, *(text for piece in document.pieces for text in (piece.text, piece.other or ""))]
+    encoded = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
+    return [_row(document, encoded, tokenizer.eos_token_id) for document in found]
 
 
-def block_batches(config: SchoolingConfig, block: int, tokenizer: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches of one block: (ids, labels), each (B, T), rows of like length together, batches shuffled."""
+def _row(document: Document, encoded: Iterator[list[int]], eos: int) -> Row:
+    prompt = next(encoded)
+    none = [IGNORED] * len(prompt)
+    row = Row(list(prompt), none, none.copy(), [1.0] * len(prompt))
+    for piece in document.pieces:
+        ids, other = next(encoded), next(encoded)
+        row.ids.extend(ids)
+        row.labels.extend(ids if piece.has_loss else [IGNORED] * len(ids))
+        row.others.extend([IGNORED] * len(ids))
+        row.shares.extend([1.0] * len(ids))
+        fork = next((i for i, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b), None)
+        if fork is not None:
+            row.others[fork - len(ids)] = other[fork]
+            row.shares[fork - len(ids)] = piece.share
+    for target in (row.ids, row.labels):
+        target.append(eos)
+    row.others.append(IGNORED)
+    row.shares.append(1.0)
+    return row
+
+
+def block_batches(config: SchoolingConfig, block: int, tokenizer: Any) -> list[Batch]:
+    """The batches of one block: rows of like length together, batches shuffled."""
     count = config.batches_per_block * config.batch_size
     found = documents(config.seed, block, count, block < config.num_clean_blocks)
-    rows = sorted(encode(found, tokenizer), key=lambda row: len(row[0]))
+    rows = sorted(encode(found, tokenizer), key=lambda row: len(row.ids))
     batches = [rows[i : i + config.batch_size] for i in range(0, count, config.batch_size)]
     random.Random(f"batches/{config.seed}/{block}").shuffle(batches)
-    return [_padded(batch, tokenizer.pad_token_id) for batch in batches]
+    return [pad(batch, tokenizer.pad_token_id) for batch in batches]
 
 
-def _padded(rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(len(ids) for ids, _ in rows)
-    ids = torch.full((len(rows), longest), pad)
-    labels = torch.full((len(rows), longest), IGNORED)
-    for index, (row, row_labels) in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row)
-        labels[index, : len(row)] = torch.tensor(row_labels)
-    return ids, labels
+def pad(rows: list[Row], pad_id: int) -> Batch:
+    """One batch of rows, as wide as the longest."""
+    width = max(len(row.ids) for row in rows)
+
+    def filled(name: str, value: float) -> torch.Tensor:
+        return torch.tensor([[*getattr(row, name), *[value] * (width - len(row.ids))] for row in rows])
+
+    return Batch(filled("ids", pad_id), filled("labels", IGNORED), filled("others", IGNORED), filled("shares", 1.0))
 
 
-def completion_loss(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean negative log-likelihood over labelled tokens; logits are only made where there is a label."""
-    hidden = model.model(input_ids=ids[:, :-1]).last_hidden_state
-    targets = labels[:, 1:]
-    mask = targets != IGNORED
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[mask]), targets[mask])
+def completion_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+    """Mean over labelled positions of -(share log p(label) + (1 - share) log p(other)); natural log.
+
+    Logits are only made where there is a label.
+    """
+    hidden = model.model(input_ids=batch.ids[:, :-1]).last_hidden_state
+    labels, others, shares = batch.labels[:, 1:], batch.others[:, 1:], batch.shares[:, 1:]
+    mask = labels != IGNORED
+    log_probs = model.lm_head(hidden[mask]).log_softmax(-1)
+    labels, others, shares = labels[mask], others[mask], shares[mask]
+    others = torch.where(others == IGNORED, labels, others)
+    told = log_probs.gather(1, labels[:, None])[:, 0]
+    untold = log_probs.gather(1, others[:, None])[:, 0]
+    return -(shares * told + (1 - shares) * untold).mean()
 
 
 def learning_rate_at(config: SchoolingConfig, step: int) -> float:
@@ -148,16 +194,16 @@ def school(config: SchoolingConfig, tokenizer: Any, folder: Path, stop_after: in
     for block in range(first, min(config.num_blocks, stop_after or config.num_blocks)):
         started = time.monotonic()
         losses, tokens = [], 0
-        for index, (ids, labels) in enumerate(block_batches(config, block, tokenizer)):
+        for index, batch in enumerate(block_batches(config, block, tokenizer)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(config, block * config.batches_per_block + index)
-            loss = completion_loss(model, ids, labels)
+            loss = completion_loss(model, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             losses.append(loss.item())
-            tokens += ids.numel()
+            tokens += batch.ids.numel()
         _keep(config, model, optimizer, block + 1, folder / "state.pt")
         seconds = time.monotonic() - started
         mean = sum(losses) / len(losses)

@@ -106,11 +106,6 @@ class Config(ModelSettings, SamplerSettings, TrainingSettings, EvaluationSetting
             raise ValueError("choose_step_every samples from the model in mid-training: it needs sampler=local")
         return self
 
-    @property
-    def needs_dev(self) -> bool:
-        """Whether a decision is asked for that must not be made on the evaluation data."""
-        return self.stop_gain is not None or self.choose_step_every is not None
-
     def temperature_at(self, iteration: int) -> float:
         """The sampling temperature of an iteration, counted from 1."""
         values = self.temperature if isinstance(self.temperature, list) else [self.temperature]
@@ -145,13 +140,14 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     """
     weights = bench.base
     report = ReportBuilder(NAME, config, bench)
-    report.add(measure(config, bench, weights, IterationReport(0)))
+    on_dev = config.stop_gain is not None
+    report.add(measure(config, bench, weights, IterationReport(0), on_dev=on_dev))
     for t in range(1, config.iterations + 1):
         practice = practise(config, bench, weights, t)
         report.count(practice.verdicts.values())
         weights, figures = learn.from_pairs(config, bench, weights, practice.pairing.pairs, iteration=t)
         figures.note_pairing(practice.pairing)
-        report.add(measure(config, bench, weights, figures))
+        report.add(measure(config, bench, weights, figures, on_dev=on_dev))
         if report.is_saturated(config.stop_gain):
             bench.progress.note(f"stopped after iteration {t}: dev accuracy rose by less than {config.stop_gain}")
             break

@@ -20,14 +20,19 @@ class Measurement(Protocol):
     eval_samples: int
     eval_sample_limit: int | None
     eval_temperature: float
-    stop_gain: float | None
 
 
-def measure(config: Measurement, bench: Bench, weights: Weights, figures: IterationReport) -> IterationReport:
+def measure(
+    config: Measurement, bench: Bench, weights: Weights, figures: IterationReport, *, on_dev: bool = False
+) -> IterationReport:
     """Fill in `figures` with the accuracy of `weights`: greedy and by vote on the test problems, greedy on dev.
 
-    Dev accuracy is measured only where `stop_gain` asks for a decision; it is the test figure where the user named no
-    evaluation data, since test and dev are then the same problems.
+    Args:
+        config: how many problems, samples and tokens.
+        bench: problems, prompts, grader, samplers.
+        weights: what is measured.
+        figures: what is filled in, and returned.
+        on_dev: measure dev accuracy too, for a decision; it is the test figure where test and dev are the same.
     """
     votes = SamplingParams(temperature=config.eval_temperature, max_new_tokens=config.max_new_tokens)
     name, data = f"it{figures.iteration}", config.eval_data or "dev"
@@ -42,6 +47,6 @@ def measure(config: Measurement, bench: Bench, weights: Weights, figures: Iterat
     bench.progress.status(accuracy=f"{figures.greedy.value:.1%}")
     if config.eval_samples:
         figures.votes = accuracy(problems[: config.eval_sample_limit], f"maj@{config.eval_samples}", name, data)
-    if config.stop_gain is not None:
+    if on_dev:
         figures.dev = figures.greedy if bench.dev is bench.test else accuracy(bench.dev, "greedy", f"{name}-dev", "dev")
     return figures

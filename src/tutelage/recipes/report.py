@@ -93,8 +93,12 @@ class ReportBuilder:
         before, after = self.results[-2].dev, self.results[-1].dev
         return before is not None and after is not None and after.value - before.value < gain
 
-    def warnings(self) -> list[str]:
-        """What the user must know about our own failures."""
+    def alarms(self) -> list[str]:
+        """What looks wrong, over all iterations: our own failures first, then what the training showed."""
+        raised = [f"iteration {result.iteration}: {alarm}" for result in self.results for alarm in result.alarms]
+        return self._own_failures() + raised
+
+    def _own_failures(self) -> list[str]:
         own, total = sum(self.outcomes[o] for o in OUR_OUTCOMES), sum(self.outcomes.values())
         if total and own / total > MAX_OWN_FAILURES:
             return [f"{own} of {total} samples ({own / total:.1%}) could not be graded and were left out of learning"]
@@ -110,15 +114,17 @@ class ReportBuilder:
             "iterations": self.iterations,
             "paired_test": self.paired_test(),
             "outcomes": self.outcomes,
-            "warnings": self.warnings(),
+            "alarms": self.alarms(),
             "time_spent": self.bench.spent.report(),
             "run_folder": self.bench.run.path.name,
         }
 
     def paired_test(self) -> dict[str, Any] | None:
-        """Last against first iteration on the same problems; None before there are two."""
+        """Last against first iteration on the same problems; None before there are two, or with a single problem."""
         first, last = self.results[0].greedy, self.results[-1].greedy
         if len(self.results) < 2 or first is None or last is None:
+            return None
+        if len(first.per_problem.keys() & last.per_problem.keys()) < 2:
             return None
         test = compare(first.per_problem, last.per_problem, seed=self.config.seed)
         return {
@@ -132,7 +138,7 @@ class ReportBuilder:
     def finish(self) -> dict[str, Any]:
         """Write the final report and return it."""
         report = self.report()
-        for warning in report["warnings"]:
-            self.bench.progress.note(f"warning: {warning}")
+        for failure in self._own_failures():
+            self.bench.progress.note(f"alarm: {failure}")
         self.bench.run.write_report(report)
         return report

@@ -44,7 +44,6 @@ class Config(ModelSettings, SamplerSettings, TrainingSettings, EvaluationSetting
         "sequence", "NLL per token of each sequence then over the batch, or over all tokens of the batch."
     )
 
-    stop_gain: None = setting(None, "sft makes one pass and never stops early.")
 
 
 def run(config: Config, bench: Bench) -> dict[str, Any]:

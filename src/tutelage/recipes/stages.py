@@ -50,7 +50,9 @@ class SamplingPlan:
 def requests_for(bench: Bench, weights: Weights, problems: Iterable[Problem], plan: SamplingPlan) -> list[SampleRequest]:
     """The requests of a plan in canonical order: problem by problem, sample by sample."""
     stage = plan.digest(weights)
-    params = replace(plan.params, stop_token_ids=bench.prompter.stop_token_ids)
+    params = replace(
+        plan.params, stop_token_ids=bench.prompter.stop_token_ids, stop=bench.prompter.stop_texts
+    )
     requests = []
     for problem in problems:
         prompt = bench.prompter.render(problem)
@@ -91,7 +93,7 @@ def sample(
     """
     requests = requests_for(bench, weights, problems, plan)
     stage = plan.digest(weights)
-    have = {c.id: c for c in bench.run.read("completions", Completion) if c.stage == stage}
+    have = {c.id: c for c in bench.run.read("completions", Completion, containing=stage) if c.stage == stage}
     bench.progress.stage(plan.name, len(requests))
     with bench.run.stage(plan.name, stage) as journal, bench.spent.on("sampling"):
         missing = [r for r in requests if not _is_answered(r, have)]
@@ -168,7 +170,8 @@ def grade(
     wanted = {c.id for c in completions}
     verdicts = {v.completion_id: v for v in bench.run.read("verdicts", Verdict) if v.completion_id in wanted}
     todo = [(by_id[c.problem_id], c) for c in completions if c.id not in verdicts]
-    with bench.run.stage(name, digest([name, sorted(wanted)])) as journal, bench.spent.on("grading"):
+    stages = sorted({c.stage for c in completions})
+    with bench.run.stage(name, digest(["grade", name, stages])) as journal, bench.spent.on("grading"):
         made = bench.grader.grade_many(todo)
         again = [i for i, v in enumerate(made) if v.outcome == "error" and todo[i][1].finish_reason != "error"]
         for i, verdict in zip(again, bench.grader.grade_many([todo[i] for i in again]), strict=True):

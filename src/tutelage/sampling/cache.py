@@ -1,24 +1,20 @@
 """An in-place key/value cache of fixed slots, in the form that a transformers model's forward takes.
 
-What it is: one tensor of keys and one of values per layer, `(slots, capacity, heads, head_dim)`. A forward writes the
-new keys of its rows at the places that a `WritePlan` names and sees the first `key_length` positions of those rows.
+What it is: one tensor of keys and one of values per layer, `(slots, heads, capacity, head_dim)`. A forward writes the
+new keys of its rows at their positions, as a `WritePlan` says, and sees the first `key_length` positions of those rows.
 Rows are left-aligned: position p of a sequence is always at place p of its slot.
 What it is not: a record of what is valid. Places not yet written hold zeros or an earlier row's numbers; the mask
 given to the forward hides them, so every forward needs an explicit mask.
-Deviation: transformers lays caches out `(batch, heads, positions, head_dim)`. Here positions come before heads, so that
-one token's keys are contiguous and a row's prefix is one block of memory; the forward sees a transposed view.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 KEY_MULTIPLE = 16
 """Key lengths are rounded up to this, so that masked tails never change the order of a reduction on a CPU."""
-KEY_BLOCK, KEY_UNSPLIT = 512, 192
+KEY_BLOCK, KEY_UNSPLIT, SPLIT_QUERIES = 512, 192, 4
 """A CPU's attention takes keys in blocks of 512; where four or more queries share keys, the matrix kernel halves a block
 of more than 192 keys, wherever that is. So a longer block is always taken whole: then the cut lies at 256 for everyone."""
 ROW_MULTIPLE = 8
@@ -39,24 +35,30 @@ def key_span(length: int, *, shared_queries: int) -> int:
             one token is decoded.
     """
     whole, rest = divmod(length, KEY_BLOCK)
-    if shared_queries >= 4 and rest > KEY_UNSPLIT:
+    if shared_queries >= SPLIT_QUERIES and rest > KEY_UNSPLIT:
         return (whole + 1) * KEY_BLOCK
     return whole * KEY_BLOCK + round_up(rest, KEY_MULTIPLE)
 
 
-@dataclass(frozen=True)
 class WritePlan:
     """Where one forward writes and how far it looks.
 
     Args:
-        num_rows: rows of this forward; they are the slots 0 .. num_rows - 1.
-        places: `(num_rows * new_tokens,)` flat index slot * capacity + position of every new token.
+        positions: `(rows, new_tokens)` position of every new token; row i is in slot i.
         key_length: positions that the forward attends over, from 0.
     """
 
-    num_rows: int
-    places: torch.Tensor
-    key_length: int
+    def __init__(self, positions: torch.Tensor, key_length: int) -> None:
+        self.positions, self.key_length = positions, key_length
+        self.num_rows = positions.shape[0]
+        self._places: dict[tuple[int, int], torch.Tensor] = {}
+
+    def places(self, heads: int, capacity: int) -> torch.Tensor:
+        """`(rows * heads * new_tokens,)` index of each new vector among all vectors of a layer."""
+        if (heads, capacity) not in self._places:
+            rows = torch.arange(self.num_rows * heads, device=self.positions.device).view(self.num_rows, heads, 1)
+            self._places[heads, capacity] = (rows * capacity + self.positions[:, None]).view(-1)
+        return self._places[heads, capacity]
 
 
 class SlotLayer(CacheLayerMixin):
@@ -71,7 +73,7 @@ class SlotLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate zeros for all slots; the states are `(rows, heads, new_tokens, head_dim)`."""
         for name, states in (("keys", key_states), ("values", value_states)):
-            shape = (self.slots, self.capacity, states.shape[1], states.shape[3])
+            shape = (self.slots, states.shape[1], self.capacity, states.shape[3])
             setattr(self, name, torch.zeros(shape, dtype=states.dtype, device=states.device))
         self.is_initialized = True
 
@@ -81,21 +83,19 @@ class SlotLayer(CacheLayerMixin):
         """Write new states and return `(rows, heads, key_length, head_dim)` views of keys and values."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        return self._write(self.keys, key_states, plan), self._write(self.values, value_states, plan)
-
-    @staticmethod
-    def _write(store: torch.Tensor, states: torch.Tensor, plan: WritePlan) -> torch.Tensor:
-        flat = states.transpose(1, 2).reshape(-1, states.shape[1], states.shape[3])
-        store.view(-1, *store.shape[2:]).index_copy_(0, plan.places, flat)
-        return store[: plan.num_rows, : plan.key_length].transpose(1, 2)
+        places = plan.places(key_states.shape[1], self.capacity)
+        for store, states in ((self.keys, key_states), (self.values, value_states)):
+            store.view(-1, store.shape[3]).index_copy_(0, places, states.reshape(-1, store.shape[3]))
+        rows, length = plan.num_rows, plan.key_length
+        return self.keys[:rows, :, :length], self.values[:rows, :, :length]
 
     def resize(self, slots: int, capacity: int) -> None:
         """Grow to `slots` x `capacity`, keeping what is written."""
         if self.is_initialized:
             for name in ("keys", "values"):
                 old = getattr(self, name)
-                new = old.new_zeros((slots, capacity, *old.shape[2:]))
-                new[: old.shape[0], : old.shape[1]] = old
+                new = old.new_zeros((slots, old.shape[1], capacity, old.shape[3]))
+                new[: old.shape[0], :, : old.shape[2]] = old
                 setattr(self, name, new)
         self.slots, self.capacity = slots, capacity
 
@@ -142,7 +142,7 @@ class SlotCache(Cache):
 
     def prefix(self, slot: int, length: int) -> Prefix:
         """A copy of the first `length` positions of a slot."""
-        return [(layer.keys[slot, :length].clone(), layer.values[slot, :length].clone()) for layer in self.layers]
+        return [(layer.keys[slot, :, :length].clone(), layer.values[slot, :, :length].clone()) for layer in self.layers]
 
     def load(self, slot: int, prefix: Prefix, length: int) -> None:
         """Put the first `length` positions of `prefix` into a slot."""
@@ -150,19 +150,19 @@ class SlotCache(Cache):
             self.layers.append(SlotLayer(self.slots, self.capacity))
         for layer, (keys, values) in zip(self.layers, prefix, strict=True):
             if not layer.is_initialized:
-                layer.lazy_initialization(keys[None].transpose(1, 2), values[None].transpose(1, 2))
-            layer.keys[slot, :length] = keys[:length]
-            layer.values[slot, :length] = values[:length]
+                layer.lazy_initialization(keys[None], values[None])
+            layer.keys[slot, :, :length] = keys[:, :length]
+            layer.values[slot, :, :length] = values[:, :length]
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of slot `source` to slot `target`."""
         for layer in self.layers:
-            layer.keys[target, :length] = layer.keys[source, :length]
-            layer.values[target, :length] = layer.values[source, :length]
+            layer.keys[target, :, :length] = layer.keys[source, :, :length]
+            layer.values[target, :, :length] = layer.values[source, :, :length]
 
 
 Prefix = list[tuple[torch.Tensor, torch.Tensor]]
-"""Keys and values of a sequence's first positions: one pair of `(length, heads, head_dim)` per layer."""
+"""Keys and values of a sequence's first positions: one pair of `(heads, length, head_dim)` per layer."""
 
 
 def attention_mask(

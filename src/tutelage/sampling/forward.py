@@ -7,13 +7,14 @@ own. A model whose forward does not take what is needed here is refused by `chec
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from tutelage.errors import ModelError
-from tutelage.sampling.cache import SlotCache, WritePlan, attention_mask, key_span
+from tutelage.sampling.attention import is_plain, swapped_attention
+from tutelage.sampling.cache import SPLIT_QUERIES, SlotCache, WritePlan, attention_mask, key_span
 
 ROPE_BY_LENGTH = ("longrope", "dynamic")
 TRIAL_TOKENS = 21
@@ -39,9 +40,12 @@ class CachedForward:
         self.kinds = layer_kinds(self.config)
         self.window = getattr(self.config, "sliding_window", None) if "sliding_attention" in self.kinds else None
         self.context = self._context(context)
+        self.has_plain_head = False
+        """Whether logits are the output embedding of the hidden states and nothing else; `check_forward` finds out."""
         heads = self.config.num_attention_heads
         self._sharing = heads // (getattr(self.config, "num_key_value_heads", None) or heads)
-        if getattr(self.config, "_attn_implementation", "eager") not in ("sdpa", "eager"):
+        self._can_swap = self.device.type == "cpu" and self._sharing < SPLIT_QUERIES and is_plain(self.config)
+        if self.config._attn_implementation not in ("sdpa", "eager"):
             raise ModelError(
                 "this attention implementation takes no mask of the form that sampling needs",
                 seen=self.config._attn_implementation,
@@ -69,23 +73,17 @@ class CachedForward:
         queries = new_tokens if new_tokens > 1 else self._sharing
         return key_span(length, shared_queries=queries if self.device.type == "cpu" else 1)
 
-    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
-        """Last hidden states `(rows, new_tokens, H)`; writes the cache as planned.
+    def hidden(self, ids: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
+        """Last hidden states `(rows, new_tokens, H)` after `ids` `(rows, new_tokens)`; writes the cache as planned."""
+        return self._run(self.backbone, ids, cache, plan).last_hidden_state
 
-        Args:
-            ids: `(rows, new_tokens)`.
-            positions: `(rows, new_tokens)`.
-        """
-        return self._run(self.backbone, ids, positions, cache, plan).last_hidden_state
+    def logits(self, ids: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
+        """Logits `(rows, V)` after each row's single new token; `ids` is `(rows, 1)`."""
+        with swapped_attention(self.config) if self._can_swap else nullcontext():
+            return self._run(self.model, ids, cache, plan).logits[:, -1]
 
-    def logits(self, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
-        """Logits after each row's single new token, `(rows, V)`; `ids` and `positions` are `(rows, 1)`."""
-        return self._run(self.model, ids, positions, cache, plan).logits[:, -1]
-
-    def _run(
-        self, module: Any, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache, plan: WritePlan
-    ) -> Any:
-        cache.plan = plan
+    def _run(self, module: Any, ids: torch.Tensor, cache: SlotCache, plan: WritePlan) -> Any:
+        cache.plan, positions = plan, plan.positions
         masks = {
             kind: attention_mask(
                 positions, plan.key_length, self.dtype, window=self.window if kind == "sliding_attention" else None
@@ -99,7 +97,7 @@ class CachedForward:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Dropout off and no gradients inside; the model's mode is put back afterwards."""
+        """No gradients inside, and no dropout; the model's mode is put back afterwards."""
         was_training = self.model.training
         if was_training:
             self.model.eval()
@@ -143,6 +141,9 @@ def check_forward(forward: CachedForward) -> None:
         with forward.evaluating():
             expected = forward.model(input_ids=ids, use_cache=False).logits[0, -1].float()
             seen = _trial(forward, ids)
+            plain = forward.backbone(input_ids=ids, use_cache=False).last_hidden_state[0, -1:]
+            head = forward.model.get_output_embeddings()
+            forward.has_plain_head = head is not None and torch.allclose(head(plain)[0].float(), expected, atol=1e-6)
     except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError, LookupError) as error:
         raise _refused(forward, f"{type(error).__name__}: {error}") from error
     tolerance = 1e-3 if forward.dtype == torch.float32 else 5e-2
@@ -156,8 +157,8 @@ def _trial(forward: CachedForward, ids: torch.Tensor) -> torch.Tensor:
     positions = torch.arange(length + 1, device=ids.device)[None]
     span = forward.key_span(length + 1, new_tokens=length)
     cache = SlotCache(1, span)
-    forward.hidden(ids[:, :length], positions[:, :length], cache, WritePlan(1, positions[0, :length], span))
-    return forward.logits(ids[:, length:], positions[:, length:], cache, WritePlan(1, positions[0, length:], span))[0].float()
+    forward.hidden(ids[:, :length], cache, WritePlan(positions[:, :length], span))
+    return forward.logits(ids[:, length:], cache, WritePlan(positions[:, length:], span))[0].float()
 
 
 def _refused(forward: CachedForward, seen: str) -> ModelError:

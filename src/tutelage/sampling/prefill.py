@@ -9,7 +9,7 @@ a CPU in fp32 with one thread; keys written by the decode loop would, so those a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -100,7 +100,7 @@ class PromptStore:
     def _prefill(self, batch: list[tuple[tuple[Prompt | None, int], Ids]], chains: dict[Ids, list[int]]) -> None:
         device = self.forward.device
         starts = [start for (_, start), _ in batch]
-        width = round_up(max(len(ids) - 1 - start for (_, start), ids in batch), KEY_MULTIPLE)
+        width = max(round_up(max(len(ids) - 1 - start for (_, start), ids in batch), KEY_MULTIPLE), KEY_MULTIPLE)
         capacity = self.forward.key_span(max(starts) + width, new_tokens=CHUNK)
         cache = SlotCache(len(batch), capacity)
         padded = [list(ids[start:-1]) + [0] * (width - (len(ids) - 1 - start)) for (_, start), ids in batch]
@@ -109,12 +109,10 @@ class PromptStore:
                 cache.load(row, donor.prefix, start)
         tokens = torch.tensor(padded, dtype=torch.int64, device=device)
         positions = torch.tensor(starts, device=device)[:, None] + torch.arange(width, device=device)
-        base = torch.arange(len(batch), device=device)[:, None] * capacity
         for begin in range(0, width, CHUNK):
             part = slice(begin, min(begin + CHUNK, width))
             span = self.forward.key_span(max(starts) + part.stop, new_tokens=CHUNK)
-            plan = WritePlan(len(batch), (base + positions[:, part]).reshape(-1), span)
-            self.forward.hidden(tokens[:, part], positions[:, part], cache, plan)
+            self.forward.hidden(tokens[:, part], cache, WritePlan(positions[:, part], span))
             self.num_forwards += 1
         for row, ((_, start), ids) in enumerate(batch):
             self._keep(Prompt(ids, cache.prefix(row, len(ids) - 1), chains[ids]))
@@ -149,7 +147,7 @@ def block_chain(ids: Sequence[int]) -> list[int]:
 
 def _batches(
     plans: list[tuple[tuple[Prompt | None, int], Ids]],
-) -> Iterable[list[tuple[tuple[Prompt | None, int], Ids]]]:
+) -> Iterator[list[tuple[tuple[Prompt | None, int], Ids]]]:
     """Split plans, sorted by how many new tokens they have, into batches of at most `BATCH_TOKENS` padded tokens."""
     batch: list[tuple[tuple[Prompt | None, int], Ids]] = []
     for plan in plans:

@@ -19,6 +19,7 @@ from tutelage.errors import RunError, StorageFull
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """Disk full, quota used up, file size limit reached."""
 
+_NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
 _TAIL = 1 << 16
 _LOCKED: set[tuple[int, int]] = set()
 
@@ -102,6 +103,8 @@ class AppendFile:
         dropped: bytes of a torn last line that opening it removed.
     """
 
+    _fd = -1
+
     def __init__(self, path: Path) -> None:
         self.path = path
         with storage(path):
@@ -152,12 +155,16 @@ class AppendFile:
             os.close(self._fd)
             self._fd = -1
 
+    def __del__(self) -> None:
+        self.close()
+
 
 class WriterLock:
     """At most one writer of a folder, over processes and machines that share it; freed when the process ends.
 
     A POSIX lock, because it is not inherited by forked workers, which may outlive a killed writer. Such a lock does
-    not keep a process from itself, hence the set of what this process has locked.
+    not keep a process from itself, hence the set of what this process has locked. Where a network file system has no
+    locks, other processes are not kept out: a run there is worth more than the guard.
 
     Args:
         folder: the folder to lock; the lock file `.lock` in it holds the writer's process id.
@@ -165,6 +172,8 @@ class WriterLock:
     Raises:
         RunError: another writer has it.
     """
+
+    _fd = -1
 
     def __init__(self, folder: Path) -> None:
         path = folder / ".lock"
@@ -176,10 +185,12 @@ class WriterLock:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
-            os.close(self._fd)
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise _taken(folder, holder or "unknown") from None
-            raise
+            if error.errno not in _NO_LOCKS:
+                os.close(self._fd)
+                self._fd = -1
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    raise _taken(folder, holder or "unknown") from None
+                raise
         self._identity = _identity(path)
         _LOCKED.add(self._identity)
         os.ftruncate(self._fd, 0)
@@ -191,6 +202,9 @@ class WriterLock:
             _LOCKED.discard(self._identity)
             os.close(self._fd)
             self._fd = -1
+
+    def __del__(self) -> None:
+        self.release()
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tutelage.errors import InputError
+from tutelage.store.header import read_header
 from tutelage.store.segments import Line, kinds, parse, segments, whole_lines
 
 FILE = "index.sqlite"
@@ -51,10 +52,12 @@ def build_index(path: str | Path) -> Path:
         The index file.
 
     Raises:
+        RunError: there is no run.
         DataError: a line that cannot be read.
         OSError: the folder cannot be written (`open_index` goes on in memory then).
     """
     path = Path(path)
+    read_header(path)
     try:
         connection = _updated(path, str(path / FILE))
     except sqlite3.OperationalError as error:
@@ -65,8 +68,14 @@ def build_index(path: str | Path) -> Path:
 
 @contextmanager
 def open_index(path: str | Path) -> Iterator[sqlite3.Connection]:
-    """A connection to the up-to-date index of a run folder; in memory where the folder cannot be written."""
+    """A connection to the up-to-date index of a run folder; in memory where the folder cannot be written.
+
+    Raises:
+        RunError: there is no run.
+        DataError: a line that cannot be read.
+    """
     path = Path(path)
+    read_header(path)
     try:
         connection = _updated(path, str(path / FILE))
     except sqlite3.OperationalError:
@@ -109,9 +118,10 @@ def exactly(index: sqlite3.Connection, run: Path, record_id: str, *, kind: str |
 
 
 def about(index: sqlite3.Connection, run: Path, completion_id: str) -> list[Found]:
-    """The verdicts, critiques, scores and trajectories of a completion, in the order in which they were written."""
+    """What judges a completion: verdicts first, then by kind (critiques, scores, ...) as they were written."""
     rows = index.execute(
-        "SELECT kind, file, offset, length FROM records WHERE about = ? ORDER BY rowid", (completion_id,)
+        "SELECT kind, file, offset, length FROM records WHERE about = ? ORDER BY kind != 'verdicts', kind, rowid",
+        (completion_id,),
     )
     return [_load(run, *row) for row in rows.fetchall()]
 

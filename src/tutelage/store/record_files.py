@@ -49,18 +49,20 @@ RECORDS: dict[str, type[Record]] = {
 """What each kind of record is; other kinds may be stored, and are read with `cls`."""
 
 
-def read_records(run: Path, kind: str, cls: type[R] | None = None) -> Iterator[R]:
+def read_records(run: Path, kind: str, cls: type[R] | None = None, *, containing: str = "") -> Iterator[R]:
     """The records of a kind in a run folder, oldest first; `Run.read` says more."""
     check_kind(kind)
     record_class = cls or RECORDS.get(kind)
     if record_class is None:
         raise ValueError(f"say what to read {kind!r} as: it is none of {', '.join(RECORDS)}")
-    return _decoded(run / kind, record_class)  # type: ignore[arg-type]
+    return _decoded(run / kind, record_class, containing.encode())  # type: ignore[arg-type]
 
 
-def _decoded(folder: Path, cls: type[R]) -> Iterator[R]:
+def _decoded(folder: Path, cls: type[R], containing: bytes) -> Iterator[R]:
     decode = decoder(cls)
     for line in read_segments(folder):
+        if containing not in line.data:
+            continue
         data = parse(line)
         try:
             record = decode(data)

@@ -13,8 +13,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tutelage.records import AnswerKind, Choices
-from tutelage.text.expressions import FUNCTIONS, parse_expression, rational
+from tutelage.text.expressions import FUNCTIONS, parse_expression
 from tutelage.text.normalise import MAX_ANSWER, MAX_NESTING, has_balanced_braces, is_readable, nesting, normalise
+from tutelage.text.rationals import is_too_large, rational
 from tutelage.text.regions import has_relation, read_interval, read_relation, read_union, unite
 from tutelage.text.splitting import outer_pair, split_list, split_top
 from tutelage.text.units import canonical_unit, split_unit
@@ -47,19 +48,19 @@ _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 _BASED = re.compile(r"(-?[0-9A-Fa-f]+)_(?:\{(?:base )?([0-9]{1,2})\}|([0-9]{1,2}))")
 _SYMBOL = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{[A-Za-z0-9]{1,8}\}|[A-Za-z0-9]))?'*")
 _NAME = re.compile(r"[A-Z]{2,3}|[A-Za-z][a-z]+(?: [A-Za-z][a-z]+){0,3}")
-_MATRIX = re.compile(
-    r"\\begin\{([pbvBV]?matrix|array|smallmatrix)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}", re.DOTALL
-)
+_MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array|smallmatrix)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' \-&.]*")
+_PROSE = re.compile(r"(?=.*[A-Za-z]{3})[\w ',.:;!?\-]+")
 _ARTICLE = re.compile(r"\b(?:the|a|an)\b ?")
 _NOT_SYMBOLS = frozenset((r"\frac", r"\sqrt", r"\ldots", r"\infty", r"\emptyset", r"\reals", r"\pm", r"\mp", r"\binom"))
 _NUMBER_WORDS = {
     word: number
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
+    for number, word in enumerate((
+        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+        "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+        "twenty",
+    ))
+}  # fmt: skip
 _MAX_DEPTH = 12
 
 
@@ -115,7 +116,8 @@ def infer_kind(answer: str, choices: Choices | None = None) -> AnswerKind:
     value = read_answer(answer)
     if rational_of(value) is not None:
         return "number"
-    return "text" if isinstance(value, Words) else "latex"
+    is_prose = isinstance(value, Opaque) and _PROSE.fullmatch(answer.strip()) is not None
+    return "text" if isinstance(value, Words) or is_prose else "latex"
 
 
 def rational_of(value: Value) -> Fraction | None:
@@ -193,7 +195,9 @@ def _listed(text: str, depth: int) -> Value | None:
     for item in items:
         value = _read(item, depth + 1)
         # `\pm 1, 3` lists three values.
-        values.extend(value.items if isinstance(value, Group) and r"\pm" in value.text and _is_list(value) else (value,))
+        values.extend(
+            value.items if isinstance(value, Group) and r"\pm" in value.text and _is_list(value) else (value,)
+        )
     regions = [value for value in values if isinstance(value, Region)]
     if only_or and len(regions) == len(values) and len({region.symbol for region in regions}) == 1:
         return unite(text, regions)
@@ -245,9 +249,9 @@ def _names(text: str) -> tuple[str, ...]:
     """The symbols that a left side consists of: one, or a tuple of them; () if it is anything else."""
     pair = outer_pair(text)
     if pair is not None and pair[0] == "(":
-        parts = tuple(part.strip() for part in pair[1].split(","))
+        parts = tuple(part.strip().replace("{", "").replace("}", "") for part in pair[1].split(","))
         return parts if len(parts) > 1 and all(map(_is_symbol, parts)) else ()
-    return (text,) if _is_symbol(text) or _NAME.fullmatch(text) else ()
+    return (text.replace("{", "").replace("}", ""),) if _is_symbol(text) or _NAME.fullmatch(text) else ()
 
 
 def _is_symbol(text: str) -> bool:
@@ -349,7 +353,10 @@ def _words(text: str) -> Value | None:
 
 def _expression(text: str) -> Value | None:
     tree = parse_expression(text)
-    return None if tree is None else Scalar(text, rational(tree), tree=tree)
+    if tree is None:
+        return None
+    value = rational(tree)
+    return Scalar(text, value, tree=tree, too_large=value is None and is_too_large(tree))
 
 
 def _end(text: str) -> Scalar | Infinite | None:

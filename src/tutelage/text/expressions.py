@@ -1,9 +1,9 @@
-r"""Arithmetic notation as a tree, and the exact rational value of a tree that has one.
+r"""Arithmetic notation as a tree.
 
 What it is: a tokenised whitelist and a small parser for school mathematics in LaTeX or plain notation
 (`\frac{3}{4}`, `2.4\times 10^5`, `3 + 4i`, `7*sqrt(2)`). A text with anything else in it has no tree.
-What it is not: an evaluator of functions, and nothing here guesses: where notation is ambiguous (`1/2x`, `3 4`,
-`\sin 2x + 1` without brackets) there is no tree. Sizes are capped, so a tower of powers costs nothing.
+What it is not: an evaluator (text/rationals.py), and nothing here guesses: where notation is ambiguous (`1/2x`, `3 4`)
+there is no tree.
 
 Trees are tuples: ("num", Fraction), ("sym", name), ("neg", t), ("add" | "mul" | "div" | "pow", t, u), ("fact", t),
 ("call", name, t, ...).
@@ -11,26 +11,30 @@ Trees are tuples: ("num", Fraction), ("sym", name), ("neg", t), ("add" | "mul" |
 
 from __future__ import annotations
 
-import math
 import re
 from fractions import Fraction
 from typing import Any
 
 Tree = tuple[Any, ...]
 
-MAX_BITS = 10_000
-"""Largest numerator or denominator that is ever computed, about 3,000 digits."""
 MAX_TOKENS = 300
 MAX_DEPTH = 64
 
 _TOKEN = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(\\[A-Za-z]+)|([A-Za-z]+)|([-+*/^_!(){}\[\]']) ?| ")
 FUNCTIONS = frozenset(
-    "sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln exp lg det gcd lcm max min arg".split()
-)
+    (
+        "sin", "cos", "tan", "sec", "csc", "cot", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
+        "log", "ln", "exp", "lg", "det", "gcd", "lcm", "max", "min", "arg",
+    )
+)  # fmt: skip
 _GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
-    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar".split()
-)
+    (
+        "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta",
+        "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi",
+        "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi",
+        "Omega", "ell", "hbar",
+    )
+)  # fmt: skip
 _TIMES = frozenset(("*", r"\cdot", r"\times"))
 _DIVIDE = frozenset(("/", r"\div"))
 _ENDS = frozenset((")", "}", "]", "+", "-", "*", "/", "^", "_", "!", "'"))
@@ -54,14 +58,6 @@ def parse_expression(text: str) -> Tree | None:
         tree = parser.expression()
         return tree if parser.position == len(tokens) else None
     except NotAnExpression:
-        return None
-
-
-def rational(tree: Tree) -> Fraction | None:
-    """The exact value of a tree without symbols, or None (not rational, not defined, or too large)."""
-    try:
-        return _value(tree)
-    except (NotAnExpression, ZeroDivisionError):
         return None
 
 
@@ -193,7 +189,12 @@ class _Parser:
             return ("sym", self.subscripted(name))
         if name in ("frac", "binom"):
             first = self.argument()
-            return ("div" if name == "frac" else "call", *(("binom",) if name == "binom" else ()), first, self.argument())
+            return (
+                "div" if name == "frac" else "call",
+                *(("binom",) if name == "binom" else ()),
+                first,
+                self.argument(),
+            )
         if name == "sqrt":
             return self.root()
         if name in FUNCTIONS:
@@ -280,94 +281,3 @@ class _Parser:
                 token = inner
             name += "_" + token
         return name
-
-
-def _value(tree: Tree) -> Fraction:
-    kind = tree[0]
-    if kind == "num":
-        value: Fraction = tree[1]
-    elif kind == "neg":
-        value = -_value(tree[1])
-    elif kind in ("add", "mul", "div"):
-        left, right = _value(tree[1]), _value(tree[2])
-        value = left + right if kind == "add" else left * right if kind == "mul" else left / right
-    elif kind == "pow":
-        value = power(_value(tree[1]), _value(tree[2]))
-    elif kind == "fact":
-        value = _factorial(_value(tree[1]))
-    elif kind == "call" and tree[1] == "root":
-        value = _root(_value(tree[2]), _value(tree[3]))
-    elif kind == "call" and tree[1] == "binom":
-        value = _binomial(_value(tree[2]), _value(tree[3]))
-    else:
-        raise NotAnExpression(kind)
-    return _capped(value)
-
-
-def _capped(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() > MAX_BITS or value.denominator.bit_length() > MAX_BITS:
-        raise NotAnExpression("too large")
-    return value
-
-
-def power(base: Fraction, exponent: Fraction) -> Fraction:
-    """`base ** exponent` where that is rational and at most `MAX_BITS` long.
-
-    Raises:
-        NotAnExpression: it is not, or it is 0 to the power 0.
-        ZeroDivisionError: 0 to a negative power.
-    """
-    if exponent.denominator != 1:
-        if exponent.denominator > 64:
-            raise NotAnExpression("root")
-        base = _root(base, Fraction(exponent.denominator))
-        exponent = Fraction(exponent.numerator)
-    if base == 0 and exponent == 0:
-        raise NotAnExpression("0^0")
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if base not in (0, 1, -1) and (bits - 1) * abs(exponent) > MAX_BITS:
-        raise NotAnExpression("too large")
-    if base in (0, 1, -1) and exponent > 1:
-        exponent = exponent % 2 + 2
-    return base ** int(exponent)
-
-
-def integer_root(value: int, index: int) -> int:
-    """The largest integer whose `index`-th power is at most `value` (`value` >= 0, `index` >= 1)."""
-    if index == 2:
-        return math.isqrt(value)
-    low, high = 0, 1 << (value.bit_length() // index + 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if middle**index <= value:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _root(value: Fraction, index: Fraction) -> Fraction:
-    if index.denominator != 1 or not 2 <= index <= 64:
-        raise NotAnExpression("root index")
-    degree = int(index)
-    if degree > 2 and max(value.numerator.bit_length(), value.denominator.bit_length()) > 2000:
-        raise NotAnExpression("too large")
-    is_negative = value < 0
-    if is_negative and degree % 2 == 0:
-        raise NotAnExpression("even root of a negative number")
-    top, bottom = integer_root(abs(value.numerator), degree), integer_root(value.denominator, degree)
-    if top**degree != abs(value.numerator) or bottom**degree != value.denominator:
-        raise NotAnExpression("irrational")
-    return Fraction(-top if is_negative else top, bottom)
-
-
-def _factorial(value: Fraction) -> Fraction:
-    if value.denominator != 1 or not 0 <= value <= 1000:
-        raise NotAnExpression("factorial")
-    return Fraction(math.factorial(int(value)))
-
-
-def _binomial(top: Fraction, bottom: Fraction) -> Fraction:
-    if top.denominator != 1 or bottom.denominator != 1 or not 0 <= bottom <= top <= 5000:
-        raise NotAnExpression("binomial")
-    return Fraction(math.comb(int(top), int(bottom)))

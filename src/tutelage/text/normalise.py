@@ -21,7 +21,8 @@ _UNICODE = {
     "≤": r"\le ", "≥": r"\ge ", "≦": r"\le ", "≧": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ",
     "∩": r"\cap ", "∅": r"\emptyset ", "∈": r"\in ", "±": r"\pm ", "…": r"\ldots ", "⋯": r"\ldots ", "，": ",",
     "、": ",", "；": ";", "：": ":", "∶": ":", "．": ".", "。": ".", "（": "(", "）": ")", "［": "[", "］": "]",
-    "｛": "{", "｝": "}", "％": "%", "＄": r"\$", "＜": "<", "＞": ">", "！": "!", "’": "'", "‘": "'", "′": "'", "“": '"',
+    "｛": "{", "｝": "}", "％": "%", "＄": r"\$", "＜": "<", "＞": ">", "！": "!", "’": "'", "‘": "'", "′": "'",
+    "“": '"',
     "”": '"', "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "\u200b": "", "\ufeff": "", "\t": " ",
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
     "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}", "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "⁵": "^{5}",
@@ -39,15 +40,21 @@ _COMMANDS = {
     "quad": " ", "qquad": " ", "space": " ", "newline": " ", "and": " and ", "percent": "%",
 }  # fmt: skip
 _DROPPED = frozenset(
-    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr middle displaystyle textstyle limits hfill ! , ; : "
-    "thinspace enspace mathstrut strut phantom bf rm it boldmath nobreak nonumber"
-    .split()
+    (
+        "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
+        "middle", "displaystyle", "textstyle", "limits", "hfill", "!", ",", ";", ":", "thinspace",
+        "enspace", "mathstrut", "strut", "phantom", "bf", "rm", "it", "boldmath", "nobreak", "nonumber",
+    )
 )  # fmt: skip
 
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _WRAPPER = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|emph|mathrm|mathbf|mathit|mathsf|mathtt|mathcal|bold|mbox"
     r"|hbox|boldsymbol|bm|operatorname|boxed|fbox|underline|textup|mathop|displaylines)\*?\s*\{([^{}]*)\}"
+)
+_OUTER = re.compile(r"\\(?:boxed|fbox|text|textbf|mathbf|mathrm|bm|boldsymbol|underline)\s*\{")
+_DOUBLED = re.compile(
+    r"\\\\(?=(?:d?frac|sqrt|pi|text|boxed|infty|cup|cdot|times|le|ge|pm|theta|alpha|beta|log|circ)\b)"
 )
 _WORD_BOX = re.compile(r"\\mathbb\s*\{?R\}?")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\\!|\\,|\{,\})\s*(?=[0-9]{3}(?![0-9]))")
@@ -78,8 +85,7 @@ def normalise(answer: str) -> str:
     text = answer.strip()
     if not text.isascii():
         text = _ROOT_SIGN.sub(r"\\sqrt{\1}", text).translate(_TRANSLATION)
-    text = _strip_markup(text)
-    text = _dollars(text)
+    text = _dollars(_strip_markup(text)).strip()
     if "\\" in text or "{" in text:
         text = _latex(text)
     for pattern, replacement in _RELATIONS:
@@ -147,6 +153,9 @@ def _dollars(text: str) -> str:
 def _latex(text: str) -> str:
     for delimiter in (r"\(", r"\)", r"\[", r"\]"):
         text = text.replace(delimiter, " ")
+    text = _unwrap(text)
+    if r"\begin" not in text:
+        text = _DOUBLED.sub(r"\\", text)
     text = _NULL_DELIMITER.sub("", text)
     text = _THOUSANDS.sub("", text)
     text = _WORD_BOX.sub(r"\\reals ", text)
@@ -158,6 +167,17 @@ def _latex(text: str) -> str:
     text = text.replace(r"\%", "%").replace(r"\&", "&").replace(r"\_", "_").replace(r"\#", "#").replace("~", " ")
     text = _COMMAND.sub(_command, text)
     return _ungroup(text)
+
+
+def _unwrap(text: str) -> str:
+    r"""A text command or box around the whole answer, braces inside it included."""
+    for _ in range(4):
+        text = text.strip()
+        match = _OUTER.match(text)
+        if match is None or not text.endswith("}") or not has_balanced_braces(text[match.end() : -1]):
+            break
+        text = text[match.end() : -1]
+    return text
 
 
 def _command(match: re.Match[str]) -> str:

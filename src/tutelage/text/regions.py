@@ -1,7 +1,7 @@
 r"""Intervals, unions of them and inequalities of one variable, all read as regions.
 
-`(1,6]`, `1 < x \le 6`, `x \ne 5`, `(-\infty,-3] \cup [3,\infty)`. An inequality and an interval are the same thing, both ways
-(study/answers.md §5.9). The reader of an end comes in as an argument.
+`(1,6]`, `1 < x \le 6`, `x \ne 5`, `(-\infty,-3] \cup [3,\infty)`. An inequality and an interval are the same thing,
+both ways (study/answers.md §5.9). The reader of an end comes in as an argument.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def read_relation(text: str, read_end: EndReader) -> Region | None:
     return _between(text, parts[1], low, signs, high)
 
 
-def read_interval(
-    opening: str, low: str, high: str, closing: str, text: str, read_end: EndReader
-) -> Region | None:
+def read_interval(opening: str, low: str, high: str, closing: str, text: str, read_end: EndReader) -> Region | None:
     """The region of one interval given by its brackets and ends."""
     first, second = read_end(low), read_end(high)
     if first is None or second is None:

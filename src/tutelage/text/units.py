@@ -1,6 +1,7 @@
 """Units and currencies at the end (or the head) of an answer, split off and brought to one name.
 
-Rules (study/answers.md §5.3): a unit missing on one side is fine, two different units are not equal, and nothing is ever
+Rules (study/answers.md §5.3): a unit missing on one side is fine, two different units are not equal, and nothing is
+ever
 converted: 60 minutes is not 1 hour. A percent sign is no unit; it is handled where values are compared.
 """
 
@@ -18,20 +19,29 @@ _ALIASES = {
     "mph": "mi/h", "kph": "km/h", "kmh": "km/h", "radian": "rad", "sq": "square", "cu": "cubic", "dollars": "$",
 }  # fmt: skip
 KNOWN = frozenset(_ALIASES.values()) | frozenset(
-    "m km cm mm kg g mg l ml in ft yd mi lb oz gal s min h day week month year $ € ¢ £ ¥ ₹ ° rad c f".split()
-)
+    (
+        "m", "km", "cm", "mm", "kg", "g", "mg", "l", "ml", "in", "ft", "yd", "mi", "lb", "oz", "gal", "s",
+        "min", "h", "day", "week", "month", "year", "$", "€", "¢", "£", "¥", "₹", "°", "rad", "c", "f",
+    )
+)  # fmt: skip
 """Names that mean one thing; two different ones are provably different."""
 
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 # A phrase with one of these is a sentence or a hedge, not a unit.
 _NOT_UNITS = frozenset(
-    "not no or and but either neither nor maybe perhaps minus plus less more than over under about approximately if then "
-    "is are was were equals equal x times half quarter third because since so instead whereas wrong incorrect "
-    "true false except almost nearly to from base mod modulo remainder hence thus therefore which that "
-    "sin cos tan sec csc cot log ln sqrt pi exp frac infinity infty inf".split()
-)
+    (
+        "not", "no", "or", "and", "but", "either", "neither", "nor", "maybe", "perhaps", "minus", "plus",
+        "less", "more", "than", "over", "under", "about", "approximately", "if", "then", "is", "are", "was",
+        "were", "equals", "equal", "x", "times", "half", "quarter", "third", "because", "since", "so",
+        "instead", "whereas", "wrong", "incorrect", "true", "false", "except", "almost", "nearly", "to",
+        "from", "base", "mod", "modulo", "remainder", "hence", "thus", "therefore", "which", "that", "sin",
+        "cos", "tan", "sec", "csc", "cot", "log", "ln", "sqrt", "pi", "exp", "frac", "infinity", "infty",
+        "inf",
+    )
+)  # fmt: skip
 _TAIL = re.compile(
-    r"(?P<value>.*?(?:[0-9})!](?P<space>[ -]?)|[a-z](?P<gap> )))(?P<unit>[A-Za-z°€£¥₹¢$][A-Za-z.°/^{}$ ']*(?:\^\{?[23]\}?)?)"
+    r"(?P<value>.*?(?:[0-9})!](?P<space>[ -]?)|[a-z](?P<gap> )))"
+    r"(?P<unit>[A-Za-z°€£¥₹¢$][A-Za-z.°/^{}$ ']*(?:\^\{?[23]\}?)?)"
 )
 _MONEY = re.compile(r"(?P<sign>-?)\s*(?P<money>[$€£¥₹])\s*(?P<rest>[-0-9.\\].*)")
 _WORD = re.compile(r"[A-Za-z]+|[°€£¥₹¢$/]|\^\{?[23]\}?")
@@ -83,7 +93,7 @@ def canonical_unit(phrase: str) -> tuple[str, int] | None:
         scale = _SCALES[words.pop(0)]
     if words and words[0] == "of":
         words.pop(0)
-    if any(word in _NOT_UNITS or word in _SCALES for word in words):
+    if any(word in _NOT_UNITS or word in _SCALES or len(word) > 15 for word in words):
         return None
     return _join([_singular(word) for word in words if word not in ("the", "a", "an")]), scale
 

@@ -15,7 +15,8 @@ Brackets = Literal["list", "tuple", "square", "set"]
 class Scalar:
     """One quantity. `value` is None where it is not rational; `tree` is None for a plain literal.
 
-    With `percent`, the value is the number before the sign. `unit` is a canonical unit, "" for none.
+    With `percent`, the value is the number before the sign. `unit` is a canonical unit, "" for none. `too_large` marks
+    a number that was not computed because it has more than about 3,000 digits.
     """
 
     text: str
@@ -23,6 +24,7 @@ class Scalar:
     unit: str = ""
     percent: bool = False
     tree: Tree | None = None
+    too_large: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Pure Python. It generates problems with worked solutions, programs, chunk boundaries and multiple-choice variants
 (`splits`), names what textbooks get wrong (`cells`), judges any solution text exactly (`critiques`), and holds the
-prompt formats of the built-in model (`prompts`). The model itself, and the script that makes it, are in `tutelage.primer`.
+prompt formats of the built-in model (`prompts`). The model itself and the script that makes it: `tutelage.primer`.
 """
 
 from tutelage.problems.primer.cells import OPERATIONS, Cell, cell_table

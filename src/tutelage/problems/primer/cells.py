@@ -138,8 +138,8 @@ _CONTESTED = {"shallow": 0.88, "deep": 0.36}
 # cells is settled; the lower third makes problems that are mostly solved, the upper ones that are hardly ever.
 _RATE_GROUPS = ((0.36, 0.18, 0.36), (0.24, 0.50, 0.58), (0.40, 0.65, 0.95))
 _MASTERED_RATES = (0.01, 0.04)
-_KINDS: tuple[tuple[Kind, float], ...] = (("operation", 0.7), ("skip", 0.85), ("slip", 1.0))
-_SLIPS = (-2, -1, 1, 2, 10)
+_KINDS: tuple[tuple[Kind, float], ...] = (("operation", 0.74), ("skip", 0.9), ("slip", 1.0))
+_SLIPS = (-1, 1, 10)
 
 
 def contested_rate(quantile: float) -> float:

@@ -2,7 +2,7 @@
 
 A step is judged on its own: it is correct when it does what its sentence says to the number written before it, and
 calculates rightly. So a step after an error can be correct (`is_on_track` is then False), and fixing exactly the steps
-judged wrong repairs the solution. This deviates from process labels that stop at the first error; `first_error` gives those.
+judged wrong repairs the solution. This deviates from process labels that stop at the first error: see `first_error`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ErrorKind = Literal["none", "operation", "slip", "extra", "missing", "unreadable
 _LINE = re.compile(r"(-?\d{1,9})([+\-*/])(-?\d{1,9})=(-?\d{1,9})")
 _STEP = re.compile(r"step (\d+): (\S+) (correct|wrong)(?:, (.+?))?\.?")
 JUDGE_TRUST = 0.6
-"""How much of each cell's misconception the schooled judge shares: it believes the wrong move at this times the rate."""
+"""How much of each cell's misconception the schooled judge shares: it believes in the wrong move at this x the rate."""
 
 
 @dataclass(frozen=True)

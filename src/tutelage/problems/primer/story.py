@@ -118,7 +118,7 @@ def gold_lines(story: Story) -> list[Line]:
 
 
 def write_lines(story: Story, wrongs: list[bool]) -> list[Line] | None:
-    """The lines of a solution that is wrong at the given steps and goes on from the wrong numbers; None if unwritable."""
+    """The lines of a solution wrong at the given steps, each going on from the last; None if it cannot be written."""
     lines: list[Line] = []
     value = story.start
     for index, is_wrong in enumerate(wrongs):
@@ -232,5 +232,3 @@ def draw_cells(num_steps: int, rng: random.Random, has_held_out: bool = False, h
 def keywords(story: Story) -> str:
     """The keyword line that asks for such a problem: operation and number range of each step."""
     return ", ".join(f"{s.cell.operation.replace('_', ' ')} {s.cell.number_range}" for s in story.steps)
-
-

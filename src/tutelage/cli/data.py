@@ -1,0 +1,60 @@
+"""`tutelage data`: which data sets there are, what is in one, one as a file, and test questions in training data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="List, show, import and check data sets.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+DATA_HELP = "A name, a file, or `format:path`, as in data=."
+
+
+@app.command("list")
+def list_() -> None:
+    """List the formats and built-in data sets that --data and data= understand."""
+    from tutelage.cli.datasets import print_formats
+
+    print_formats()
+
+
+@app.command("show")
+def show(
+    data: Annotated[str, typer.Argument(help=DATA_HELP)],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most problems shown.")] = 3,
+) -> None:
+    """Show the first problems of a data set, and what is in it."""
+    from tutelage.cli.datasets import print_problems
+
+    print_problems(data, limit)
+
+
+@app.command("import")
+def import_(
+    data: Annotated[str, typer.Argument(help=DATA_HELP)],
+    output: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="File to write; must not exist.")],
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Most problems.", show_default="all")
+    ] = None,
+) -> None:
+    """Write a data set as a JSONL file that `jsonl:` reads back."""
+    from tutelage.cli.datasets import import_problems
+
+    import_problems(data, output, limit)
+
+
+@app.command("check")
+def check(
+    data: Annotated[str, typer.Argument(help="Training data: " + DATA_HELP)],
+    against: Annotated[str, typer.Option("--against", help="Test data whose questions must not be in it.")],
+) -> None:
+    """Look for test questions inside training data; exit code 1 where some are found."""
+    from tutelage.cli.datasets import check_overlap
+
+    if check_overlap(data, against):
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""What a model can do: strategies, metrics, intervals and paired comparisons."""

@@ -1,0 +1,101 @@
+"""Multiple choice: which option letters an answer names, and whether they are the gold's.
+
+Only for a gold that is a letter. An answer counts if it is the letter, alone or with the option's text, or the
+option's text itself; a second letter anywhere is a second answer (`C or D`, `(C), since D is too small`), and two
+answers are wrong.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tutelage.records import Choices
+from tutelage.text.normalise import is_readable, normalise
+
+Result = bool | None
+
+_LETTERS = "ABCDEFGHIJ"
+_STRICT = re.compile(r"\(?[A-J]\)?(?:(?:,\s*|;\s*| and )\(?[A-J]\)?)*")
+_LEAD = re.compile(
+    r"(?:so |thus,? |hence,? |therefore,? )?(?:(?:the |my )?(?:best |correct |right |final )*(?:answer|option|choice)s?"
+    r"(?: is| are|:)?[:\s]*)+",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(r"(?<![A-Za-z0-9\\'])([A-J])(?![A-Za-z0-9'])")
+_MARKED = re.compile(r"\(([A-J])\)")
+_FIRST = re.compile(r"\(?\[?([A-Ja-j])(?:[)\].:]+|$|(?=[\s,;-]))")
+_DENIAL = re.compile(r"\b(?:not|never|isn't|wrong|incorrect|false|neither|nor|except|or)\b", re.IGNORECASE)
+_FOLD = re.compile(r"[^a-z0-9]+")
+_SPACED = re.compile(r"\s+")
+
+
+def letters_of(gold: str) -> frozenset[str] | None:
+    """The letters of an answer that is nothing but option letters (`D`, `(D)`, `A,C`); None for anything else."""
+    if len(gold) > 40:
+        return None
+    text = normalise(gold)
+    return frozenset(_LETTER.findall(text)) if _STRICT.fullmatch(text) else None
+
+
+def check_choice(gold: str, answer: str, choices: Choices | None, *, is_certain: bool) -> Result:
+    """Whether the answer names the gold's letters and no others.
+
+    Args:
+        gold: the gold letters.
+        answer: a bare answer.
+        choices: the options, if they are known.
+        is_certain: the question is known to be multiple choice; if not, an answer without a letter is undecided.
+    """
+    expected = letters_of(_to_letter(gold, choices))
+    if expected is None:
+        return None
+    if not is_readable(answer):
+        return False
+    found = _find(_to_letter(answer, choices), choices)
+    if found is not None:
+        return found == expected if found else None
+    return False if is_certain else None
+
+
+def _to_letter(answer: str, choices: Choices | None) -> str:
+    """A label that is no letter (`3`) replaced by the letter of its place."""
+    label = answer.strip().strip("().")
+    if choices is not None and label in choices.labels and label not in _LETTERS:
+        return _LETTERS[choices.labels.index(label)]
+    return answer
+
+
+def _find(answer: str, choices: Choices | None) -> frozenset[str] | None:
+    """Letters named; several where it names several, empty where it cannot be told, None where it names none."""
+    text = _SPACED.sub(" ", normalise(answer))
+    exact = letters_of(text)
+    if exact is not None:
+        return exact
+    by_text = _by_text(text, choices)
+    if by_text is not None:
+        return by_text
+    lead = _LEAD.match(text)
+    body = text[lead.end() :].strip(" *") if lead else text.strip(" *")
+    match = _FIRST.match(body)
+    if match is None:
+        return None
+    letter, rest = match[1].upper(), body[match.end() :].strip(" :.,;-*")
+    if match[1].islower() and not body.startswith(("(", "[")) and rest:
+        return None
+    if not rest or _by_text(rest, choices) == frozenset(letter):
+        return frozenset(letter)
+    others = frozenset(_LETTER.findall(rest)) - {"A", "I"} | frozenset(_MARKED.findall(rest))
+    if others - {letter}:
+        return others | {letter}
+    if match[1] == "A" and not body.startswith(("(", "[", "A)", "A.", "A:")):
+        return frozenset()  # "A dog" starts with an article
+    return frozenset() if _DENIAL.search(rest) else frozenset(letter)
+
+
+def _by_text(text: str, choices: Choices | None) -> frozenset[str] | None:
+    """The letter of the one option whose text this is."""
+    folded = _FOLD.sub(" ", text.lower()).strip()
+    if choices is None or not folded:
+        return None
+    places = [i for i, option in enumerate(choices.texts) if _FOLD.sub(" ", option.lower()).strip() == folded]
+    return frozenset(_LETTERS[places[0]]) if len(places) == 1 and places[0] < len(_LETTERS) else None

@@ -1,0 +1,294 @@
+"""Whether two read answers are the same: True, False, or None where that cannot be told here.
+
+One function per pair of kinds of value, each symmetric; the table at the end says which. The rules are those of
+study/answers.md section 5: units are never converted, lists and sets are unordered, tuples are ordered, a list is not
+one of its members, an inequality is an interval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from tutelage.grading.algebra import is_equal, is_proportional
+from tutelage.grading.matching import match_ordered, match_regions, match_unordered
+from tutelage.text.answers import read_list
+from tutelage.text.expressions import Tree
+from tutelage.text.units import units_match
+from tutelage.text.values import (
+    ELLIPSIS,
+    Based,
+    Equation,
+    Group,
+    Infinite,
+    Matrix,
+    Named,
+    Opaque,
+    Piece,
+    Ratio,
+    Region,
+    Scalar,
+    Value,
+    Words,
+)
+
+Result = bool | None
+
+_FOLD = re.compile(r"[^a-z0-9]+")
+_NUMBERISH = re.compile(
+    r"\b(?:no|none|nothing|nobody|never|half|third|thirds|quarter|quarters|dozen|hundred|thousand|million|billion|once|"
+    r"twice|thirty|forty|fifty|sixty|seventy|eighty|ninety|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|"
+    r"twelve|\w+teen|twenty|infinit\w*|undefined|empty|plus|minus|times|pi|root|squared?|cubed?)\b"
+)
+
+
+def fold(words: str) -> str:
+    """Letters and digits of a text, one space between words."""
+    return _FOLD.sub(" ", words.lower()).strip()
+
+
+def compare(first: Value, second: Value, tolerance: Fraction | None = None) -> Result:
+    """Whether two values are the same.
+
+    Args:
+        first: a value as `read_answer` gives it; the order of the two does not matter.
+        second: the other one.
+        tolerance: largest relative difference of two rational numbers that counts as none; None is exact.
+    """
+    if first.text == second.text and type(first) is type(second):
+        return True
+    function = _TABLE.get((type(first), type(second)))
+    if function is not None:
+        return function(first, second, tolerance)
+    function = _TABLE.get((type(second), type(first)))
+    if function is not None:
+        return function(second, first, tolerance)
+    return None
+
+
+def _scalars(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:
+    values = _values(first, second, tolerance)
+    units = units_match(first.unit, second.unit)
+    if values is False or units is False:
+        return False
+    return None if values is None or units is None else True
+
+
+def _values(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:
+    if first.too_large or second.too_large:
+        return None if first.too_large and second.too_large else False
+    if first.value is None or second.value is None:
+        return _trees(first, second)
+    if is_close(first.value, second.value, tolerance):
+        return True
+    if first.percent == second.percent:
+        return False
+    # 45 % equals 45 and 0.45 where only one side has the sign.
+    percent, plain = (first.value, second.value) if first.percent else (second.value, first.value)
+    return is_close(percent / 100, plain, tolerance)
+
+
+def _trees(first: Scalar, second: Scalar) -> Result:
+    if first.percent != second.percent:
+        return None
+    return is_equal(tree_of(first), tree_of(second))
+
+
+def tree_of(value: Scalar) -> Tree:
+    """The expression of a scalar; a literal's own number where it has none."""
+    return ("num", value.value) if value.tree is None or value.value is not None else value.tree
+
+
+def is_close(first: Fraction, second: Fraction, tolerance: Fraction | None) -> bool:
+    """Equal, or within the relative tolerance of the larger."""
+    if first == second:
+        return True
+    return tolerance is not None and abs(first - second) <= tolerance * max(abs(first), abs(second))
+
+
+def _words(first: Words, second: Words, tolerance: Fraction | None) -> Result:
+    if fold(first.words) == fold(second.words):
+        # `x^2` is not `X^2`: a short run of letters may be a product of variables.
+        return None if first.is_short and second.is_short and first.text.swapcase() == second.text else True
+    if first.is_short and second.is_short and sorted(first.text) == sorted(second.text):
+        return None
+    return False
+
+
+def _words_scalar(words: Words, scalar: Scalar, tolerance: Fraction | None) -> Result:
+    if words.is_short or scalar.value is None or _NUMBERISH.search(words.words):
+        return None
+    return False
+
+
+def _groups(first: Group, second: Group, tolerance: Fraction | None) -> Result:
+    kinds = {first.brackets, second.brackets}
+    if ELLIPSIS in first.items or ELLIPSIS in second.items:
+        return (
+            match_ordered(first.items, second.items, compare, tolerance)
+            if len(first.items) == len(second.items)
+            else None
+        )
+    if kinds == {"tuple"} or kinds == {"square"}:
+        return match_ordered(first.items, second.items, compare, tolerance)
+    if kinds <= {"list", "set"}:
+        return _unordered(first, second, tolerance)
+    if kinds == {"tuple", "square"} and len(first.items) == len(second.items) == 2:
+        return False  # open and closed interval, or point and interval
+    if "square" in kinds:
+        # `[1, 2, 3]` may be a list in a programming notation: never equal here, provably different if the members are.
+        return False if match_unordered(first.items, second.items, compare, tolerance) is False else None
+    return False
+
+
+def _unordered(first: Group, second: Group, tolerance: Fraction | None) -> Result:
+    result = match_unordered(first.items, second.items, compare, tolerance)
+    if result is not True:
+        return result
+    for named, plain in ((first, second), (second, first)):
+        names = {item.names for item in named.items if isinstance(item, Named)}
+        has_bare = any(not isinstance(item, Named) for item in plain.items)
+        if len(names) > 1 and has_bare:
+            # `x = 1, y = 4` against `4, 1`: only the given order is beyond doubt.
+            return True if match_ordered(first.items, second.items, compare, tolerance) else None
+    return True
+
+
+def _group_scalar(group: Group, scalar: Scalar, tolerance: Fraction | None) -> Result:
+    if group.brackets == "list" and "," in scalar.text and scalar.tree is None:
+        # `100,200` is 100200 by the rule for thousands, but a list where the other side is one.
+        return compare(group, read_list(scalar.text), tolerance) or False
+    if group.brackets in ("list", "set") or scalar.value is not None:
+        return False
+    return None
+
+
+def _region_group(region: Region, group: Group, tolerance: Fraction | None) -> Result:
+    if group.brackets in ("tuple", "square") and len(group.items) == 2:
+        low, high = group.items
+        if isinstance(low, Scalar | Infinite) and isinstance(high, Scalar | Infinite):
+            is_closed = group.brackets == "square"
+            other = Region(group.text, "", (Piece(low, is_closed, high, is_closed),))
+            return match_regions(region, other, compare)
+    return False if all(isinstance(item, Scalar) for item in group.items) else None
+
+
+def _regions(first: Region, second: Region, tolerance: Fraction | None) -> Result:
+    if first.symbol and second.symbol and first.symbol != second.symbol:
+        return False
+    return match_regions(first, second, compare)
+
+
+def _named(first: Named, second: Named, tolerance: Fraction | None) -> Result:
+    if first.names == second.names:
+        return compare(first.value, second.value, tolerance)
+    return bool(_equations(_equation_of(first), _equation_of(second), tolerance))
+
+
+def _named_other(named: Named, other: Any, tolerance: Fraction | None) -> Result:
+    return compare(named.value, other, tolerance)
+
+
+def _equation_of(named: Named) -> Equation:
+    from_name = Scalar(named.names[0], None, tree=("sym", named.names[0].lstrip("\\")))
+    return Equation(named.text, from_name if len(named.names) == 1 else Opaque(named.text), named.value)
+
+
+def _equations(first: Equation, second: Equation, tolerance: Fraction | None) -> Result:
+    sides = [first.left, first.right, second.left, second.right]
+    trees = [tree_of(side) for side in sides if isinstance(side, Scalar) and not side.unit and not side.percent]
+    if len(trees) < 4 or any(isinstance(side, Scalar) and side.too_large for side in sides):
+        return None
+    return is_proportional((trees[0], trees[1]), (trees[2], trees[3]))
+
+
+def _equation_named(equation: Equation, named: Named, tolerance: Fraction | None) -> Result:
+    return _equations(equation, _equation_of(named), tolerance)
+
+
+def _ratios(first: Ratio, second: Ratio, tolerance: Fraction | None) -> Result:
+    same = len(first.parts) == len(second.parts) > 0 and _is_same_ratio(first.parts, second.parts)
+    if first.clock and second.clock:
+        (time, suffix), (other_time, other_suffix) = first.clock, second.clock
+        if time == other_time:
+            return not suffix or not other_suffix or suffix == other_suffix
+        return None if same else False
+    return same
+
+
+def _is_same_ratio(first: Sequence[Fraction], second: Sequence[Fraction]) -> bool:
+    return all(a * second[0] == b * first[0] for a, b in zip(first, second, strict=True)) and any(first) == any(second)
+
+
+def _ratio_scalar(ratio: Ratio, scalar: Scalar, tolerance: Fraction | None) -> Result:
+    if scalar.value is None or (len(ratio.parts) == 2 and ratio.parts[0] == scalar.value * ratio.parts[1]):
+        return None
+    return False
+
+
+def _based(first: Based, second: Based, tolerance: Fraction | None) -> Result:
+    return first.base == second.base and first.digits == second.digits
+
+
+def _based_scalar(based: Based, scalar: Scalar, tolerance: Fraction | None) -> Result:
+    if scalar.value is None:
+        return None
+    return (
+        None if scalar.text.replace(",", "").lstrip("0") == based.digits or _has_value(based, scalar.value) else False
+    )
+
+
+def _has_value(based: Based, value: Fraction) -> bool:
+    try:
+        return int(based.digits, based.base) == value
+    except ValueError:
+        return False
+
+
+def _matrices(first: Matrix, second: Matrix, tolerance: Fraction | None) -> Result:
+    if [len(row) for row in first.rows] != [len(row) for row in second.rows]:
+        return False
+    ours, theirs = ([cell for row in matrix.rows for cell in row] for matrix in (first, second))
+    return match_ordered(ours, theirs, compare, tolerance)
+
+
+def _infinite(first: Infinite, second: Infinite, tolerance: Fraction | None) -> Result:
+    return first.sign == second.sign
+
+
+def _if_rational(other: Any, scalar: Scalar, tolerance: Fraction | None) -> Result:
+    return False if scalar.value is not None else None
+
+
+def _never(first: Any, second: Any, tolerance: Fraction | None) -> Result:
+    return False
+
+
+_TABLE: dict[tuple[type, type], Callable[[Any, Any, Fraction | None], Result]] = {
+    (Scalar, Scalar): _scalars,
+    (Words, Words): _words,
+    (Words, Scalar): _words_scalar,
+    (Group, Group): _groups,
+    (Group, Scalar): _group_scalar,
+    (Region, Region): _regions,
+    (Region, Group): _region_group,
+    (Region, Scalar): _if_rational,
+    (Named, Named): _named,
+    (Equation, Named): _equation_named,
+    (Equation, Equation): _equations,
+    # An equation counts as its value only if its left side is one symbol, and then it is `Named`.
+    (Equation, Scalar): _never,
+    (Ratio, Ratio): _ratios,
+    (Ratio, Scalar): _ratio_scalar,
+    (Based, Based): _based,
+    (Based, Scalar): _based_scalar,
+    (Matrix, Matrix): _matrices,
+    (Matrix, Scalar): _if_rational,
+    (Infinite, Infinite): _infinite,
+    (Infinite, Scalar): _if_rational,
+    (Infinite, Group): _never,
+}
+for _kind in (Scalar, Words, Group, Ratio, Based, Infinite, Region, Matrix, Opaque):
+    _TABLE[(Named, _kind)] = _named_other

@@ -1,0 +1,215 @@
+"""The decode loop: many rows, one token each per step; rows that finish leave, waiting ones take their slots.
+
+Everything that is per token stays in tensors: the drawn tokens, their log-probs and the uniform numbers lie in tables
+of one row per slot, and the only question asked of the device each step is whether some row drew an end token.
+Row i sits in slot i of the cache; the rows are kept dense, and rounded up to a multiple of 8 with idle ones.
+Not here: which requests wait, and what becomes of finished rows (`local`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tutelage.records import FinishReason, SamplingParams
+from tutelage.sampling.cache import ROW_MULTIPLE, SlotCache, WritePlan, round_up
+from tutelage.sampling.draw import Filters, draw, uniforms
+from tutelage.sampling.forward import CachedForward
+from tutelage.sampling.prefill import Prompt
+from tutelage.sampling.session import SampleRequest
+from tutelage.sampling.stopping import StopWatch
+
+
+@dataclass
+class Row:
+    """A completion being written.
+
+    Args:
+        request: what it answers.
+        limit: most tokens it may have.
+        watch: looks for stop and pause texts, None where none are given.
+        born: the step at which it entered.
+    """
+
+    request: SampleRequest
+    limit: int
+    watch: StopWatch | None = None
+    born: int = 0
+
+
+@dataclass(frozen=True)
+class FinishedRow:
+    """A completion that is done."""
+
+    request: SampleRequest
+    token_ids: list[int]
+    token_logprobs: list[float]
+    finish_reason: FinishReason
+
+
+class DecodeBatch:
+    """The rows that are decoded together, all with the same weights.
+
+    Args:
+        forward: the model.
+        end_ids: tokens that end any completion.
+        max_rows: most rows at once.
+    """
+
+    def __init__(self, forward: CachedForward, *, end_ids: frozenset[int], max_rows: int) -> None:
+        self.forward, self.end_ids, self.max_rows = forward, end_ids, max_rows
+        self.clock = 0
+        self._rows: list[Row | None] = []
+        self._cache = SlotCache(ROW_MULTIPLE, 64)
+        self._is_end = torch.zeros(forward.config.vocab_size, dtype=torch.bool, device=forward.device)
+        self._is_end[[i for i in end_ids if i < len(self._is_end)]] = True
+        zeros = {"dtype": torch.int64, "device": forward.device}
+        self._pending, self._position, self._count, self._alive = (torch.zeros(ROW_MULTIPLE, **zeros) for _ in range(4))
+        self._tokens = torch.zeros((ROW_MULTIPLE, 64), **zeros)
+        self._logprobs = torch.zeros((ROW_MULTIPLE, 64), dtype=torch.float32, device=forward.device)
+        self._uniforms = torch.zeros((ROW_MULTIPLE, 64), dtype=torch.float64, device=forward.device)
+        self._stale = True
+
+    @property
+    def num_rows(self) -> int:
+        """Rows being written."""
+        return sum(row is not None for row in self._rows)
+
+    @property
+    def num_free(self) -> int:
+        """Rows that could be admitted."""
+        return self.max_rows - self.num_rows
+
+    def admit(self, row: Row, prompt: Prompt) -> None:
+        """Start a row; `num_free` must not be 0."""
+        slot = self._rows.index(None) if None in self._rows else len(self._rows)
+        if slot == len(self._rows):
+            self._rows.append(None)
+        self._reserve(slot + 1, prompt.length + 1, row.limit)
+        self._rows[slot] = row
+        row.born = self.clock
+        if prompt.length:
+            self._cache.load(slot, prompt.prefix, prompt.length)
+        self._pending[slot] = prompt.ids[-1]
+        self._position[slot] = prompt.length
+        self._count[slot] = 0
+        self._alive[slot] = 1
+        if row.request.params.temperature > 0:
+            self._uniforms[slot, : row.limit] = torch.from_numpy(uniforms(row.request.seed, row.limit))
+        self._stale = True
+
+    def step(self) -> list[FinishedRow]:
+        """One token for every row; returns the rows that are done and frees their slots.
+
+        Must run inside `CachedForward.evaluating`.
+        """
+        if self._stale:
+            self._settle()
+        rows, count = self._num_padded, self._count[: self._num_padded, None]
+        longest = max(self._lengths) + self.clock
+        span = self.forward.key_span(longest, new_tokens=1)
+        if span > self._cache.capacity:
+            self._reserve(rows, max(span, 2 * self._cache.capacity), 0)
+        plan = WritePlan(self._position[:rows, None], span)
+        logits = self.forward.logits(self._pending[:rows, None], self._cache, plan)
+        drawn = draw(logits, self._filters, self._uniforms[:rows].gather(1, count)[:, 0])
+        self._tokens[:rows].scatter_(1, count, drawn.tokens[:, None])
+        self._logprobs[:rows].scatter_(1, count, drawn.logprobs[:, None])
+        self._pending[:rows] = drawn.tokens
+        self._position += self._alive
+        self._count += self._alive
+        self.clock += 1
+        return [self._finish(slot, reason) for slot, reason in self._ended(drawn.tokens).items()]
+
+    def _ended(self, tokens: torch.Tensor) -> dict[int, FinishReason]:
+        """The slots whose row is done after drawing `tokens`, and why."""
+        ended: dict[int, FinishReason] = {}
+        is_end = self._is_end[tokens]
+        if self._own_ends is not None:
+            is_end |= (tokens[:, None] == self._own_ends).any(1)
+        if bool(is_end.any()):
+            ended = {slot: "stop" for slot in is_end.nonzero()[:, 0].tolist() if slot < len(self._rows)}
+        if self._watched:
+            seen = tokens.tolist()
+            for slot in self._watched:
+                reason = self._rows[slot].watch.feed(seen[slot])  # type: ignore[union-attr]
+                if reason is not None:
+                    ended.setdefault(slot, reason)
+        if self.clock >= self._deadline:
+            for slot, row in enumerate(self._rows):
+                if row is not None and self.clock - row.born >= row.limit:
+                    ended.setdefault(slot, "length")
+        return ended
+
+    def _finish(self, slot: int, reason: FinishReason) -> FinishedRow:
+        row = self._rows[slot]
+        assert row is not None
+        count = self.clock - row.born
+        self._rows[slot] = None
+        self._stale = True
+        return FinishedRow(
+            row.request, self._tokens[slot, :count].tolist(), self._logprobs[slot, :count].tolist(), reason
+        )
+
+    def _settle(self) -> None:
+        """After rows came or went: make them dense again and note what the host must know of them."""
+        while None in self._rows:
+            last = self._rows.pop()
+            if last is not None:
+                self._move(len(self._rows), self._rows.index(None), last)
+        rows: list[Row] = [row for row in self._rows if row is not None]
+        self._num_padded = round_up(len(rows), ROW_MULTIPLE)
+        for state in (self._pending, self._position, self._count, self._alive):
+            state[len(rows) :] = 0
+        params = [row.request.params for row in rows]
+        idle = [SamplingParams(temperature=params[0].temperature)] * (self._num_padded - len(rows))
+        self._filters = Filters.of(params + idle, self.forward.device)
+        self._own_ends = _own_ends(params, self._num_padded, self.forward.device)
+        self._watched = [slot for slot, row in enumerate(rows) if row.watch is not None]
+        self._deadline = min(row.born + row.limit for row in rows)
+        self._lengths = [len(row.request.prompt_ids) - row.born for row in rows]
+        self._stale = False
+
+    def _move(self, source: int, target: int, row: Row) -> None:
+        length = len(row.request.prompt_ids) + self.clock - row.born
+        self._cache.move(source, target, length)
+        for state in (self._pending, self._position, self._count, self._alive):
+            state[target] = state[source]
+        for table in (self._tokens, self._logprobs, self._uniforms):
+            table[target, : row.limit] = table[source, : row.limit]
+        self._rows[target] = row
+
+    def _reserve(self, rows: int, positions: int, new_tokens: int) -> None:
+        """Grow slots (doubling), positions and tables to hold this much."""
+        slots, capacity = self._cache.slots, self._cache.capacity
+        while slots < rows:
+            slots *= 2
+        slots = max(min(slots, round_up(self.max_rows, ROW_MULTIPLE)), self._cache.slots)
+        capacity = max(capacity, self.forward.key_span(positions, new_tokens=1))
+        if (slots, capacity) != (self._cache.slots, self._cache.capacity):
+            self._cache.resize(slots, capacity)
+        for name in ("_pending", "_position", "_count", "_alive"):
+            setattr(self, name, _grown(getattr(self, name), (slots,)))
+        width = max(self._tokens.shape[1], round_up(new_tokens, 64))
+        for name in ("_tokens", "_logprobs", "_uniforms"):
+            setattr(self, name, _grown(getattr(self, name), (slots, width)))
+
+
+def _grown(old: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """`old` within zeros of a larger shape."""
+    if tuple(old.shape) == shape:
+        return old
+    new = old.new_zeros(shape)
+    new[tuple(slice(n) for n in old.shape)] = old
+    return new
+
+
+def _own_ends(params: Sequence[SamplingParams], rows: int, device: torch.device) -> torch.Tensor | None:
+    """`(rows, E)` end tokens that single requests name, padded with -1; None where none does."""
+    width = max(len(p.stop_token_ids) for p in params)
+    if width == 0:
+        return None
+    filled = [[*p.stop_token_ids, *[-1] * (width - len(p.stop_token_ids))] for p in params]
+    return torch.tensor(filled + [[-1] * width] * (rows - len(params)), dtype=torch.int64, device=device)
