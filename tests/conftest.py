@@ -41,7 +41,7 @@ def _tokenizer(chat: bool):
     letters = [chr(c) for c in range(32, 127)] + ["\n", "\t"]
     vocab = {token: i for i, token in enumerate(specials + letters)}
     inner = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.Split(Regex("(?s)."), "isolated")
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     inner.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=inner,

@@ -17,10 +17,13 @@ from transformers import (
     GPT2LMHeadModel,
     GraniteConfig,
     GraniteForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
 )
 
 from tutelage.learning import log_probs
-from tutelage.learning.batches import Row, make_pass, pair_rows
+from tutelage.learning.batches import Row, pair_rows
+from tutelage.learning.layout import make_pass
 from tutelage.learning.log_probs import Head, LogProbScorer, chunked_logprobs, sequence_logprobs
 
 SIZE = {
@@ -59,7 +62,7 @@ def test_log_probs_and_gradients_equal_the_models_own(kind: str, tiny_model_dir:
     rows = [row for pair in make_pairs(4, seed=2) for row in pair_rows(pair)]
     scorer = LogProbScorer(model, max_logits=5 * 103)  # chunks of five positions
     assert scorer.is_chunked
-    sums = scorer.sums(make_pass(rows, range(len(rows))))
+    sums = scorer.sums(make_pass([[row] for row in rows]))
     slow = torch.stack([(slow_logprobs(model, row) * torch.tensor(row.weights)).sum() for row in rows])
     assert torch.allclose(sums, slow, atol=2e-4), (sums - slow).abs().max()
     mix = torch.linspace(-1, 1, len(rows))
@@ -68,6 +71,35 @@ def test_log_probs_and_gradients_equal_the_models_own(kind: str, tiny_model_dir:
     theirs = torch.autograd.grad((slow * mix).sum(), list(model.parameters()))
     for name, a, b in zip(names, ours, theirs, strict=True):
         assert torch.allclose(a, b, atol=1e-4, rtol=1e-4), name
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "phi3", "cohere", "granite", "gpt2"])
+def test_rows_that_share_their_prompt_on_a_line_equal_rows_apart(kind: str, tiny_model_dir, make_pairs):
+    known = kind in ("llama", "qwen2", "phi3")
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_dir(kind)) if known else special(kind)
+    scorer = LogProbScorer(model)
+    assert scorer.can_share_prompts
+    lines = [pair_rows(pair) for pair in make_pairs(5, seed=9)]
+    together = scorer.sums(make_pass(lines))
+    apart = scorer.sums(make_pass([[row] for line in lines for row in line]))
+    assert torch.allclose(together, apart, atol=1e-4)
+    mix = torch.linspace(-1, 1, 10)
+    for a, b in zip(
+        torch.autograd.grad((together * mix).sum(), list(model.parameters())),
+        torch.autograd.grad((apart * mix).sum(), list(model.parameters())),
+        strict=True,
+    ):
+        assert torch.allclose(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_prompts_are_not_shared_where_states_flow_on_or_windows_slide(tiny_model_dir, llama: Path):
+    torch.manual_seed(6)
+    mamba = MambaForCausalLM(MambaConfig(vocab_size=103, hidden_size=16, num_hidden_layers=1, state_size=4)).eval()
+    mamba.config._attn_implementation = "sdpa"  # even if it claimed to take masks
+    assert not LogProbScorer(mamba).can_share_prompts
+    assert not LogProbScorer(special("gemma2")).can_share_prompts
+    eager = AutoModelForCausalLM.from_pretrained(llama, attn_implementation="eager")
+    assert not LogProbScorer(eager).can_share_prompts  # eager takes a bool mask and is silently wrong
 
 
 def test_gradcheck_of_the_chunked_function():
@@ -105,7 +137,7 @@ def test_logits_of_the_whole_vocabulary_are_never_held(monkeypatch: pytest.Monke
     monkeypatch.setattr(log_probs._Shape, "logits", watch)
     model = AutoModelForCausalLM.from_pretrained(llama)
     rows = [row for pair in make_pairs(6, seed=3) for row in pair_rows(pair)]
-    batch = make_pass(rows, range(len(rows)))
+    batch = make_pass([[row] for row in rows])
     LogProbScorer(model, max_logits=1000).sums(batch).sum().backward()
     assert max(seen) <= 1000 and sum(seen) >= 2 * len(batch.targets) * 103
 
@@ -124,13 +156,13 @@ def test_an_unknown_head_falls_back_to_the_models_logits(llama: Path, make_pairs
     assert not scorer.is_chunked
     row = pair_rows(make_pairs(1)[0])[1]
     slow = slow_logprobs(model, row).sum()
-    assert scorer.sums(make_pass([row], [0])).item() == pytest.approx(slow.item(), abs=1e-3)
+    assert scorer.sums(make_pass([[row]])).item() == pytest.approx(slow.item(), abs=1e-3)
 
 
 def test_bfloat16_autocast_is_close_and_reaches_all_weights(llama: Path, make_pairs):
     model = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
     rows = [row for pair in make_pairs(3) for row in pair_rows(pair)]
-    batch = make_pass(rows, range(len(rows)))
+    batch = make_pass([[row] for row in rows])
     exact = LogProbScorer(model).sums(batch).detach()
     rounded = LogProbScorer(model, compute_dtype=torch.bfloat16).sums(batch)
     assert rounded.dtype == torch.float32 and torch.allclose(exact, rounded, rtol=0.01, atol=0.3)

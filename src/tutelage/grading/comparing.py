@@ -15,7 +15,7 @@ from typing import Any
 from tutelage.grading.algebra import is_equal, is_proportional
 from tutelage.grading.matching import match_ordered, match_regions, match_unordered
 from tutelage.text.answers import read_list
-from tutelage.text.expressions import Tree
+from tutelage.text.expressions import Tree, symbols
 from tutelage.text.units import units_match
 from tutelage.text.values import (
     ELLIPSIS,
@@ -101,6 +101,11 @@ def tree_of(value: Scalar) -> Tree:
     return ("num", value.value) if value.tree is None or value.value is not None else value.tree
 
 
+def is_number(value: Scalar) -> bool:
+    """Whether the scalar is certainly one number: rational, or an expression of constants only."""
+    return value.value is not None or (value.tree is not None and symbols(value.tree) <= {"pi", "e", "i"})
+
+
 def is_close(first: Fraction, second: Fraction, tolerance: Fraction | None) -> bool:
     """Equal, or within the relative tolerance of the larger."""
     if first == second:
@@ -118,7 +123,7 @@ def _words(first: Words, second: Words, tolerance: Fraction | None) -> Result:
 
 
 def _words_scalar(words: Words, scalar: Scalar, tolerance: Fraction | None) -> Result:
-    if words.is_short or scalar.value is None or _NUMBERISH.search(words.words):
+    if words.is_short or not is_number(scalar) or _NUMBERISH.search(words.words):
         return None
     return False
 
@@ -160,7 +165,7 @@ def _group_scalar(group: Group, scalar: Scalar, tolerance: Fraction | None) -> R
     if group.brackets == "list" and "," in scalar.text and scalar.tree is None:
         # `100,200` is 100200 by the rule for thousands, but a list where the other side is one.
         return compare(group, read_list(scalar.text), tolerance) or False
-    if group.brackets in ("list", "set") or scalar.value is not None:
+    if group.brackets in ("list", "set") or is_number(scalar):
         return False
     return None
 
@@ -258,8 +263,8 @@ def _infinite(first: Infinite, second: Infinite, tolerance: Fraction | None) -> 
     return first.sign == second.sign
 
 
-def _if_rational(other: Any, scalar: Scalar, tolerance: Fraction | None) -> Result:
-    return False if scalar.value is not None else None
+def _if_number(other: Any, scalar: Scalar, tolerance: Fraction | None) -> Result:
+    return False if is_number(scalar) else None
 
 
 def _never(first: Any, second: Any, tolerance: Fraction | None) -> Result:
@@ -274,7 +279,7 @@ _TABLE: dict[tuple[type, type], Callable[[Any, Any, Fraction | None], Result]] =
     (Group, Scalar): _group_scalar,
     (Region, Region): _regions,
     (Region, Group): _region_group,
-    (Region, Scalar): _if_rational,
+    (Region, Scalar): _if_number,
     (Named, Named): _named,
     (Equation, Named): _equation_named,
     (Equation, Equation): _equations,
@@ -285,9 +290,9 @@ _TABLE: dict[tuple[type, type], Callable[[Any, Any, Fraction | None], Result]] =
     (Based, Based): _based,
     (Based, Scalar): _based_scalar,
     (Matrix, Matrix): _matrices,
-    (Matrix, Scalar): _if_rational,
+    (Matrix, Scalar): _if_number,
     (Infinite, Infinite): _infinite,
-    (Infinite, Scalar): _if_rational,
+    (Infinite, Scalar): _if_number,
     (Infinite, Group): _never,
 }
 for _kind in (Scalar, Words, Group, Ratio, Based, Infinite, Region, Matrix, Opaque):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tutelage.learning.batches import Row
 
-FORWARD_OVERHEAD = {"cpu": 64, "cuda": 4096}
+FORWARD_OVERHEAD = {"cpu": 32, "cuda": 4096}
 """Tokens that could be computed in the time that one more pass costs; passes are split with this in mind."""
 LEAST_SAVING = 0.1
 """Share of the tokens that sharing prompts must save: its attention cannot use the causal short cut."""

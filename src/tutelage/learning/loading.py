@@ -140,9 +140,10 @@ def load_model(model: str | Path, *, device: torch.device, dtype: torch.dtype) -
         )
     try:
         with quiet():
-            loaded, info = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, output_loading_info=True)
+            opened: Any = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError("the model's weights cannot be loaded", seen=f"{model}: {error}") from error
+    loaded, info = opened
     if info["missing_keys"]:  # transformers fills them with random numbers and goes on
         raise ModelError(
             "the model folder lacks weights that its config asks for",

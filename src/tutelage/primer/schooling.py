@@ -35,13 +35,13 @@ class SchoolingConfig:
     """
 
     seed: int = 0
-    num_blocks: int = 130
+    num_blocks: int = 180
     num_clean_blocks: int = 40
-    batches_per_block: int = 50
-    batch_size: int = 64
-    learning_rate: float = 3e-3
+    batches_per_block: int = 100
+    batch_size: int = 32
+    learning_rate: float = 2e-3
     final_learning_rate: float = 5e-5
-    warmup_steps: int = 200
+    warmup_steps: int = 400
     weight_decay: float = 0.01
     hidden_size: int = 128
     num_layers: int = 3

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tutelage.grading.grader import Grader
+from tutelage.grading import Grader
 from tutelage.recipes.progress import Progress
 from tutelage.records import Policy, Problem, digest
 from tutelage.sampling.session import SamplerSession

@@ -67,6 +67,7 @@ class HeldWeights:
 
     @contextmanager
     def _restored(self, active: list[str]) -> Iterator[None]:
+        assert self.peft is not None
         flags = [(p, p.requires_grad) for p in self.base.parameters()]
         try:
             yield
@@ -92,7 +93,7 @@ class HeldWeights:
         try:
             from peft import PeftModel
         except ImportError as error:
-            raise MissingExtra("peft", "lora", "sampling from a LoRA adapter") from error
+            raise MissingExtra("peft", "train", "sampling from a LoRA adapter") from error
         try:
             if self.peft is None:
                 self.peft = PeftModel.from_pretrained(self.base, str(folder), adapter_name=adapter)

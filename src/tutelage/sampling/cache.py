@@ -15,8 +15,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 KEY_MULTIPLE = 16
 """Key lengths are rounded up to this, so that masked tails never change the order of a reduction on a CPU."""
 KEY_BLOCK, KEY_UNSPLIT, SPLIT_QUERIES = 512, 192, 4
-"""A CPU's attention takes keys in blocks of 512; where four or more queries share keys, the matrix kernel halves a block
-of more than 192 keys, wherever that is. So a longer block is always taken whole: then the cut lies at 256 for everyone."""
+"""A CPU's attention takes keys in blocks of 512; where four or more queries share keys, the matrix kernel halves a
+block of more than 192 keys, wherever that is. So a longer block is always taken whole: then all rows are cut at 256."""
 ROW_MULTIPLE = 8
 """Row counts are rounded up to this, so that a CPU's matrix kernels treat each row alike whatever their number."""
 
@@ -65,6 +65,8 @@ class SlotLayer(CacheLayerMixin):
     """Keys and values of one layer; allocated at the first write, when shapes and dtype are known."""
 
     is_sliding = False
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, slots: int, capacity: int) -> None:
         super().__init__()
@@ -125,30 +127,39 @@ class SlotCache(Cache):
         self.slots, self.capacity = slots, capacity
         self.plan: WritePlan | None = None
 
+    @property
+    def slot_layers(self) -> list[SlotLayer]:
+        """The layers made so far."""
+        return self.layers  # type: ignore[return-value]
+
+    def _layer(self, index: int) -> SlotLayer:
+        while len(self.layers) <= index:
+            self.layers.append(SlotLayer(self.slots, self.capacity))
+        return self.slot_layers[index]
+
     def update(  # type: ignore[override]
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Called by the model's attention layers; writes as `plan` says."""
-        while len(self.layers) <= layer_idx:
-            self.layers.append(SlotLayer(self.slots, self.capacity))
         assert self.plan is not None, "set plan before a forward"
-        return self.layers[layer_idx].update(key_states, value_states, self.plan)
+        return self._layer(layer_idx).update(key_states, value_states, self.plan)
 
     def resize(self, slots: int, capacity: int) -> None:
         """Grow to `slots` x `capacity`, keeping what is written."""
-        for layer in self.layers:
+        for layer in self.slot_layers:
             layer.resize(slots, capacity)
         self.slots, self.capacity = slots, capacity
 
     def prefix(self, slot: int, length: int) -> Prefix:
         """A copy of the first `length` positions of a slot."""
-        return [(layer.keys[slot, :, :length].clone(), layer.values[slot, :, :length].clone()) for layer in self.layers]
+        return [
+            (layer.keys[slot, :, :length].clone(), layer.values[slot, :, :length].clone()) for layer in self.slot_layers
+        ]
 
     def load(self, slot: int, prefix: Prefix, length: int) -> None:
         """Put the first `length` positions of `prefix` into a slot."""
-        while len(self.layers) < len(prefix):
-            self.layers.append(SlotLayer(self.slots, self.capacity))
-        for layer, (keys, values) in zip(self.layers, prefix, strict=True):
+        for index, (keys, values) in enumerate(prefix):
+            layer = self._layer(index)
             if not layer.is_initialized:
                 layer.lazy_initialization(keys[None], values[None])
             layer.keys[slot, :, :length] = keys[:, :length]
@@ -156,7 +167,7 @@ class SlotCache(Cache):
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of slot `source` to slot `target`."""
-        for layer in self.layers:
+        for layer in self.slot_layers:
             layer.keys[target, :, :length] = layer.keys[source, :, :length]
             layer.values[target, :, :length] = layer.values[source, :, :length]
 

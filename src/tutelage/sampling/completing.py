@@ -68,3 +68,16 @@ def decode(tokenizer: Any, token_ids: Sequence[int], end_ids: Sequence[int] | fr
     if ids and ids[-1] in end_ids:
         ids.pop()
     return tokenizer.decode(ids, skip_special_tokens=False) if ids else ""
+
+
+def tokenize(tokenizer: Any, text: str, *, is_ended: bool) -> list[int]:
+    """A text that came without token ids as this tokenizer's tokens, with the end token where it is ended.
+
+    Lone surrogates, which no tokenizer takes, become question marks.
+    """
+    clean = text.encode("utf-8", errors="replace").decode("utf-8")
+    ids = list(tokenizer.encode(clean, add_special_tokens=False)) if clean else []
+    end = tokenizer.eos_token_id
+    if is_ended and end is not None:
+        ids.append(int(end[0] if isinstance(end, Sequence) else end))
+    return ids

@@ -91,9 +91,7 @@ class CachedForward:
             for kind in self.kinds
         }
         mask = masks if len(masks) > 1 else next(iter(masks.values()))
-        return module(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
+        return module(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -29,7 +29,10 @@ def pick_device(device: str) -> torch.device:
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            "the device cannot be used", seen=f"{device}: {error}", expected="auto, cpu or cuda", advice="set device=auto"
+            "the device cannot be used",
+            seen=f"{device}: {error}",
+            expected="auto, cpu or cuda",
+            advice="set device=auto",
         ) from error
     return found
 
@@ -50,7 +53,7 @@ def load_model(model: str | Path, *, device: str, dtype: str) -> Any:
         raise ModelError("the number format is not known", seen=dtype, expected="auto, float32 or bfloat16")
     number = DTYPES.get(dtype, torch.bfloat16 if place.type == "cuda" else torch.float32)
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=number, attn_implementation="sdpa")
+        loaded: Any = AutoModelForCausalLM.from_pretrained(str(model), dtype=number, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             "the model cannot be loaded",

@@ -10,13 +10,14 @@ next chunk of a solution takes over the prefilled blocks of its prompt and prefi
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import DataError, ModelError, SamplerFailed
+from tutelage.errors import DataError, SamplerFailed
 from tutelage.records import Completion, Policy
 from tutelage.sampling.adapters import HeldWeights
 from tutelage.sampling.completing import Drawn, completion_of, decode, failed
@@ -149,8 +150,10 @@ class LocalSampler:
         if not length:
             return "the prompt is empty"
         if length >= self._forward.context:
-            return f"the prompt has {length} tokens; the context of {self._forward.context} leaves no room for an answer"
-        if not (0 <= min(request.prompt_ids) and max(request.prompt_ids) < vocabulary):
+            return (
+                f"the prompt has {length} tokens; the context of {self._forward.context} leaves no room for an answer"
+            )
+        if min(request.prompt_ids) < 0 or max(request.prompt_ids) >= vocabulary:
             return f"the prompt has a token outside the model's vocabulary of {vocabulary}"
         return None
 
@@ -179,12 +182,12 @@ class LocalSampler:
                     return
 
     def _completion(self, row: FinishedRow) -> Completion:
+        if not math.isfinite(sum(row.token_logprobs)):
+            return self._failed(row.request, "the model gave probabilities that are not finite: its weights are broken")
         ends = self._end_ids.union(row.request.params.stop_token_ids) if row.finish_reason == "stop" else ()
         text = decode(self.tokenizer, row.token_ids, ends)
         drawn = Drawn(row.token_ids, row.token_logprobs, text, row.finish_reason)
-        return completion_of(
-            row.request, drawn, model=self._policy.model, tokenizer_digest=self.tokenizer_digest
-        )
+        return completion_of(row.request, drawn, model=self._policy.model, tokenizer_digest=self.tokenizer_digest)
 
     def _failed(self, request: SampleRequest, note: str) -> Completion:
         return failed(request, note, model=self._policy.model, tokenizer_digest=self.tokenizer_digest)
@@ -259,9 +262,7 @@ class Lane:
         max_prompt_bytes: memory for prefilled prompts.
     """
 
-    def __init__(
-        self, forward: CachedForward, max_batch: int, end_ids: frozenset[int], max_prompt_bytes: int
-    ) -> None:
+    def __init__(self, forward: CachedForward, max_batch: int, end_ids: frozenset[int], max_prompt_bytes: int) -> None:
         self.prompts = PromptStore(forward, max_bytes=max_prompt_bytes)
         self.batch = DecodeBatch(forward, end_ids=end_ids, max_rows=max_batch)
         self._waiting: OrderedDict[Ids, deque[Row]] = OrderedDict()
@@ -320,6 +321,3 @@ def check_prompt_length(session: LocalSampler, prompt_ids: Sequence[int], proble
             expected=f"fewer than {session.context}",
             advice="lower num_shots, leave the problem out, or use a model with a longer context",
         )
-
-
-__all__ = ["LocalSampler", "ModelError", "check_prompt_length"]

@@ -79,7 +79,7 @@ def _score_batch(forward: CachedForward, requests: list[ScoreRequest]) -> list[l
 
 
 def _log_probs(forward: CachedForward, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """`(N,)` log-probs of `targets` `(N,)` after `states`: `(N, H)` hidden, or `(N, V)` logits where the head is not plain."""
+    """`(N,)` log-probs of `targets` `(N,)`; `states` are hidden, `(N, H)`, or logits if the head is not plain."""
     size = max(1, LOGITS_AT_ONCE // forward.config.vocab_size)
     parts = []
     for some, wanted in zip(states.split(size), targets.split(size), strict=True):

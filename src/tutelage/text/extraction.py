@@ -60,6 +60,7 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_SCALE = re.compile(r"[ -]*(?:half|dozen|hundred|thousand|[mbtr]+illion|percent|per cent|pct|and a|[-+*/^])", re.IGNORECASE)
 _DISPLAY = (("\\[", "\\]"), ("$$", "$$"), ("\\(", "\\)"))
 _MAX_TAKEN = 1_000
 _MAX_MARKERS = 64
@@ -284,8 +285,11 @@ def _single_number(found: Extraction) -> Extraction:
         return found
     main = _ASIDE.sub(" ", answer)
     numbers = list(_NUMBER.finditer(main))
-    if len(numbers) != 1 or (numbers[0].start() == 0 and main == answer):
+    if len(numbers) != 1:
         return found
+    rest = main[numbers[0].end() :]
+    if _SCALE.match(rest) or (numbers[0].start() == 0 and len(_WORD.findall(rest)) < 2):
+        return found  # a plain unit; the checker reads those
     return Extraction(numbers[0].group(), found.method, found.span, found.is_delimited, found.num_answers)
 
 

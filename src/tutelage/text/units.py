@@ -41,7 +41,7 @@ _NOT_UNITS = frozenset(
 )  # fmt: skip
 _TAIL = re.compile(
     r"(?P<value>.*?(?:[0-9})!](?P<space>[ -]?)|[a-z](?P<gap> )))"
-    r"(?P<unit>[A-Za-z°€£¥₹¢$][A-Za-z.°/^{}$ ']*(?:\^\{?[23]\}?)?)"
+    r"(?P<unit>[A-Za-z°€£¥₹¢$/][A-Za-z.°/^{}$ ']*(?:\^\{?[23]\}?)?)"
 )
 _MONEY = re.compile(r"(?P<sign>-?)\s*(?P<money>[$€£¥₹])\s*(?P<rest>[-0-9.\\].*)")
 _WORD = re.compile(r"[A-Za-z]+|[°€£¥₹¢$/]|\^\{?[23]\}?")
@@ -69,15 +69,19 @@ def split_unit(text: str) -> tuple[str, str, int] | None:
     if unit is None:
         return None
     name, scale = unit
-    if money and name not in ("", money):
+    if money and name.startswith("/"):
+        name = money + name
+    if money and name not in ("", money) and not name.startswith(money + "/"):
         return None
-    return match["value"].rstrip(" -"), money or name, scale
+    return match["value"].rstrip(" -"), name or money, scale
 
 
 def _looks_like_unit(match: re.Match[str]) -> bool:
     """Whether the letters are a unit rather than variables: `3 m` is 3 metres, `3m` and `3y` are products."""
     words = [word for word in _WORD.findall(match["unit"]) if word.isalpha()]
     is_apart = bool(match["space"] or match["gap"])
+    if match["unit"].startswith("°"):
+        return len(words) <= 1
     if len(words) == 1 and len(words[0]) <= 2:
         return words[0].lower() in KNOWN and (is_apart or len(words[0]) == 2)
     return all(len(word) > 1 or word.lower() in KNOWN or word.lower() == "a" for word in words)

@@ -1,0 +1,189 @@
+"""The checker, rule by rule (study/answers.md section 5); pairs that must not be equal come first."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tutelage.grading.checker import check
+
+WRONG = [
+    # rule 1: exact against exact
+    ("1/3", "0.333333"), (r"\sqrt{2}", "1.41421356"), (r"\pi", "3.14159"), (r"\pi", r"\frac{22}{7}"), ("0.1", "0.10000001"),
+    ("12345678901234567890", "12345678901234567891"), ("1", "1.0000000000000000000001"), ("7", "-7"), ("3", "3.5"),
+    ("300", "300,000"), ("1000", "1"), ("2", "20"), ("0", "0.0001"), ("5", "5e1"),
+    # rule 2: percent
+    ("45", "0.45"), ("45%", "4.5"), ("45%", "4500"), ("45%", "0.45%"), ("5%", "6%"),
+    # rule 3: units
+    ("10 hours", "10 minutes"), ("60 minutes", "1 hour"), ("5 kg", "5 lb"), (r"\$4", "£4"), ("4 dollars", "4 cents"),
+    ("10 cm", "10 cm^2"), ("3 apples", "3 pears"), (r"60^\circ", r"\frac{\pi}{3}"), ("3", "3y"),
+    # rule 4: commas
+    ("2,500", "2.5"), ("1,2", "12"), ("1,2", "1.2"), ("12,34", "1234"),
+    # rule 5: structures
+    ("(1,2)", "(2,1)"), ("(1,2)", r"\{1,2\}"), ("(1,2)", "1,2"), ("(1,2)", "[1,2]"), ("1,2,2", "1,1,2"), ("1,2", "1,2,3"),
+    (r"\{5\}", "5"), ("5", "5,5"), ("1,2", "1"), ("x=1,y=2", "x=2,y=1"), (r"\{1,2\}", r"\{1,3\}"),
+    # rule 6: plus or minus
+    (r"\pm 2", "2"), (r"1\pm\sqrt{2}", r"1+\sqrt{2}"), (r"\pm 2", "2, -3"),
+    # rule 7: mixed numbers
+    (r"4\frac{3}{5}", r"\frac{12}{5}"), (r"-1\frac{1}{2}", r"-\frac{1}{2}"), ("1 1/2", "11/2"),
+    # rule 8: equations
+    ("x=5", "y=5"), ("8", "7=8"), ("8", "2x+1=8"), ("3", "3=4"), ("5", "2+3=5"), ("y=2x", "y=-2x"), ("x+y=1", "x+y=2"),
+    # rule 9: inequalities and intervals
+    ("(1,2]", "1<x<2"), ("x>3", "x<3"), ("x>3", "y>3"), ("[0,1]", "[0,1)"), (r"(0,1)\cup(2,3)", "(0,3)"), ("x>2", r"x\ge 2"),
+    ("3", "x>3"), ("3", "(0,5)"), ("3", "[3,3.5]"),
+    # rule 11: text
+    ("Tuesday", "Thursday"), ("yes", "no"), ("even", "not even"), ("Tom", "Tom and Ann"), ("left", "left handed"),
+    ("five", "6"), ("Monday", "1"),
+    # rule 12: bases, ratios, times
+    ("101_2", "101_3"), ("101_2", "110_2"), ("1:2", "2:1"), ("10:20", "10:25"), ("9:15 am", "9:15 pm"),
+    # algebra: proved different, not guessed
+    ("x^2-1", "x^2+1"), (r"\sqrt{2}", r"\sqrt{3}"), (r"2\sqrt{3}", r"3\sqrt{2}"), ("9", r"9\pi"), ("3+2i", "3-2i"),
+    ("n^2", "m^2"), ("(a+b)^2", "a^2+b^2"), (r"\frac{x}{y}", r"\frac{y}{x}"), ("4", r"4\sqrt{2}"),
+    # structure of matrices, infinities
+    (r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"), ("x", "X"), ("x^2", "X^2"), (r"\infty", "5"), (r"\infty", r"-\infty"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\1\end{pmatrix}"),
+    # several answers at once
+    ("5", "5 or 6"), ("5", "5, 6"), ("5", r"\{5, 6\}"), ("5", "4,5,6"), ("5", r"x=5 \text{ or } x=6"), ("", ""), ("3", ""),
+]  # fmt: skip
+
+RIGHT = [
+    ("1/3", r"\frac{1}{3}"), ("1/3", r"\dfrac{2}{6}"), (r"\frac12", "0.5"), ("27", "3^3"), ("1024", "2^{10}"), ("0.001", "10^{-3}"),
+    ("240000", r"2.4\times 10^{5}"), ("1500", "1.5e3"), ("-15", "–15"), (".5", "0.50"), ("007", "7"), ("5.", "5"), ("15", r"\binom{6}{2}"),
+    ("120", "5!"), ("3", r"\sqrt{9}"), ("2", r"\sqrt[3]{8}"), ("1/2", "½"), ("12", "１２"), ("42", "**42**"), ("42", "$42$"), ("42", r"\boxed{42}"),
+    ("45%", "0.45"), ("45%", "45"), ("45%", r"\frac{9}{20}"), (r"45\%", "45 percent"),
+    ("5 miles", "5"), ("5 miles", "5 mi"), (r"36\text{ in}^2", "36 square inches"), (r"36\text{ in}^2", "36 sq. in."), (r"90^\circ", "90 degrees"),
+    (r"\$2,400", "2400 dollars"), ("2000000", "2 million"), ("3 apples", "3"), (r"15\pi\text{ cm}", r"15\pi"), ("-10", "-10°F"),
+    ("86400", "86,400"), ("7{,}200", "7200"), ("10,\\!236", "10236"), (r"1\,000\,000", "1000000"), ("100, 200", "100,200"),
+    ("(4,-1)", "( 4 , -1 )"), ("1,2", "2, 1"), ("1, 4, 6", r"1, 4 \text{ and } 6"), (r"\{1,2\}", "2,1"), ("5; 15; 20", "20, 5, 15"),
+    (r"(r,\theta)=(2,\pi/6)", r"\left(2,\frac{\pi}{6}\right)"), ("2,4,x", "x,4,2"), (r"\{\}", r"\emptyset"),
+    (r"\pm 9", "9, -9"), (r"3\pm\sqrt{7}", r"3-\sqrt{7}, 3+\sqrt{7}"), (r"\pm 1, 5", "5, 1, -1"),
+    (r"5\frac{2}{3}", "17/3"), ("3 3/4", "3.75"), (r"-2\frac{1}{3}", r"-\frac{7}{3}"),
+    ("x=5", "5"), ("y=-2x+7", "-2x+7"), ("2x+y-7=0", "y=7-2x"), ("x+y=1", "2x+2y=2"), ("x = 1 or x = 4", "1, 4"), ("x_1=3", "x_{1}=3"),
+    ("(1,6]", r"1<x\le6"), ("x>3", r"(3,\infty)"), (r"x\ne 5", r"(-\infty,5)\cup(5,\infty)"), ("x<=1", r"1\ge x"), ("6>=x>1", "(1,6]"),
+    (r"(0,2]\cup(2,3)", "(0,3)"), (r"\mathbb{R}", r"(-\infty,\infty)"), (r"x\in[1,2]", "[1,2]"), ("x<1 or x>2", r"(2,\infty)\cup(-\infty,1)"),
+    ("Friday", r"\text{Friday}"), ("odd", "Odd"), ("no", "No."), ("seven", "7"), ("The red one", "red one"), ("twelve", "12.0"),
+    ("101_2", "101_{2}"), ("2:7", "4 : 14"), ("9:15", "9:15 a.m."), ("09:15", "9:15"),
+    ("(a-1)(a+4)", "a^2+3a-4"), (r"\frac{\sqrt{3}}{3}", r"\frac{1}{\sqrt{3}}"), (r"3\sqrt{5}", r"\sqrt{45}"), ("5+i", "i+5"), (r"\frac{1}{1+\sqrt2}", r"\sqrt2-1"),
+    (r"7\sqrt{2}", "7*sqrt(2)"), ("9π", r"9\pi"), (r"\frac{x^2-1}{x-1}", "x+1"), ("(1+i)^2", "2i"), (r"\sqrt{-4}", "2i"), (r"\sin(2x)", r"\sin(x+x)"),
+    (r"\begin{pmatrix}1/4\\-2\end{pmatrix}", r"\begin{bmatrix}0.25\\-2\end{bmatrix}"), (r"\infty", r"+\infty"), (r"-\infty", "-infinity"),
+    (r"\\frac{1}{4}", r"\frac14"),
+]  # fmt: skip
+
+UNDECIDED = [
+    (r"\cos^2 x", r"1-\sin^2 x"), (r"\log 100", r"2\log 10"), ("1/2x", "x/2"), ("5", "not 5 but 6"), ("1, 2", "[1, 2]"), ("3", "3x dollars"), ("9:15", "3:5 pm"),
+    ("101_2", "5"), ("1:2", "1/2"), (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"), ("30", "thirty"), ("0", "none"), ("5", "red apple 5"),
+    ("6 red apples", "6 apples"), ("ab", "ba"),
+]  # fmt: skip
+
+HOSTILE = [
+    "8^{8^{8^{8}}}", "(10^{8})!", "9^9^9^9", r"\binom{10000000}{5000000}", "(" * 200 + "4" + ")" * 200, "3" * 6000, "((((10!)!)!)!)!",
+    r"\frac{1}{1+" * 30 + "1" + "}" * 30, "-" * 390 + "3", "3" + "!" * 300, "1," * 199 + "1", r"\sqrt" * 79 + "2", "{" * 399, "}" * 399,
+    r"\sum_{k=1}^{10^7} k", "+".join(["1"] * 199), "x^" * 199 + "2", "(a+b+c+d+e)^{500}", "\x00\x01\x02", "=" * 399, "3=3=3", "<" * 399,
+    "[" * 60 + "3" + "]" * 60, "\\begin{pmatrix}" * 20, "²" * 300, "\u200b3", r"\int_0^3 1 dx", "|" * 399, "\\" * 399, "3" + " " * 300 + "4",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("gold", "answer"), WRONG)
+def test_different_answers_are_not_equal(gold: str, answer: str) -> None:
+    assert check(gold, answer).equivalent is not True
+    assert check(answer, gold).equivalent is check(gold, answer).equivalent
+
+
+def test_different_answers_are_decided_and_not_left_open() -> None:
+    undecided = [(gold, answer) for gold, answer in WRONG if check(gold, answer).equivalent is None]
+    assert undecided == []
+
+
+@pytest.mark.parametrize(("gold", "answer"), RIGHT)
+def test_equal_answers_are_equal_both_ways(gold: str, answer: str) -> None:
+    assert check(gold, answer).equivalent is True
+    assert check(answer, gold).equivalent is True
+
+
+@pytest.mark.parametrize(("gold", "answer"), UNDECIDED)
+def test_what_the_tiers_cannot_tell_is_undecided(gold: str, answer: str) -> None:
+    assert check(gold, answer).equivalent is None
+    assert check(answer, gold).decided_by == "undecided"
+
+
+@pytest.mark.parametrize("answer", HOSTILE)
+def test_hostile_answers_are_never_right_and_cost_no_time(answer: str) -> None:
+    started = time.process_time()
+    for gold in ("3", r"\frac{1}{2}", "(1,2)", "x^2", "Friday"):
+        expected = answer == "\u200b3" and gold == "3"
+        assert (check(gold, answer).equivalent is True) is expected
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "tier"),
+    [
+        ("12", "12", "string"),
+        ("12", "12.0", "rational"),
+        ("(1,2)", "(1,3)", "structure"),
+        ("2x", "x+x", "algebra"),
+        ("D", "option D", "choice"),
+        ("3", "3" * 401, "too_long"),
+        ("3", "(" * 65 + "3" + ")" * 65, "too_long"),
+    ],
+)
+def test_the_deciding_tier_is_named(gold: str, answer: str, tier: str) -> None:
+    assert check(gold, answer).decided_by == tier
+
+
+def test_tolerance_is_relative_and_off_by_default() -> None:
+    assert check("1/3", "0.3333").equivalent is False
+    assert check("1/3", "0.3333", tolerance=1e-3).equivalent is True
+    assert check("1000000", "1000500", tolerance=1e-3).equivalent is True
+    assert check("0.001", "0.0015", tolerance=1e-3).equivalent is False
+    assert check("0", "0.0000001", tolerance=1e-3).equivalent is False
+
+
+def test_text_golds_compare_whole_strings_and_decide() -> None:
+    assert check("February 3rd", "february 3rd.", kind="text").equivalent is True
+    assert check("February 3rd", "March 3rd", kind="text").equivalent is False
+    assert check("They are equal", "equal", kind="text").equivalent is False
+    assert check("seven", "7", kind="text").equivalent is True
+
+
+ANSWER_PIECES = st.sampled_from(
+    ["1", "2", "0.5", "x", "y", "-", "+", "/", "^", "(", ")", ",", " ", "=", r"\frac{1}{2}", r"\sqrt{2}", r"\pi", "%", "<", "[", "]",
+     r"\{", r"\}", "{", "}", "_", ":", "and", "or", " cm", "$", r"\pm", "!", r"\cup", r"\infty", r"\le", "A", "(B)", "seven", "1,000", "."]
+)  # fmt: skip
+ANSWERS = st.one_of(st.text(max_size=40), st.lists(ANSWER_PIECES, max_size=9).map("".join))
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(ANSWERS, ANSWERS)
+def test_check_is_total_and_symmetric(first: str, second: str) -> None:
+    one, other = check(first, second), check(second, first)
+    assert one.equivalent == other.equivalent
+    assert (one.equivalent is None) == (one.decided_by == "undecided")
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(ANSWERS)
+def test_an_answer_is_never_different_from_itself(answer: str) -> None:
+    result = check(answer, answer)
+    # An empty answer and an over-long one are never accepted; anything else equals itself.
+    assert result.equivalent is True or result.decided_by in ("too_long", "string", "choice")
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.fractions(), st.fractions())
+def test_rational_numbers_are_compared_exactly(first, second) -> None:
+    left = f"\\frac{{{first.numerator}}}{{{first.denominator}}}"
+    assert check(left, f"{second.numerator}/{second.denominator}").equivalent is (first == second)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.integers(-50, 50), min_size=2, max_size=6), st.randoms(use_true_random=False))
+def test_lists_are_unordered_and_tuples_are_ordered(numbers: list[int], rng) -> None:
+    shuffled = numbers[:]
+    rng.shuffle(shuffled)
+    assert check(", ".join(map(str, numbers)), ", ".join(map(str, shuffled))).equivalent is True
+    ordered = check(f"({', '.join(map(str, numbers))})", f"({', '.join(map(str, shuffled))})")
+    assert ordered.equivalent is (numbers == shuffled)
