@@ -51,7 +51,10 @@ def test_agrees_with_evaluation_at_random_points() -> None:
     seen = {True: 0, False: 0}
     for _ in range(1500):
         first, second = random_tree(rng, 2), random_tree(rng, 2)
-        points = [{"x": Fraction(rng.randint(10**6, 10**7), 7), "y": Fraction(rng.randint(10**6, 10**7), 11)} for _ in range(3)]
+        points = [
+            {"x": Fraction(rng.randint(10**6, 10**7), 7), "y": Fraction(rng.randint(10**6, 10**7), 11)}
+            for _ in range(3)
+        ]
         expected = all(value(first, point) == value(second, point) for point in points)
         assert is_equal(first, second) is expected, (first, second)
         seen[expected] += 1
@@ -95,7 +98,9 @@ def test_equations_up_to_a_constant_factor() -> None:
     assert is_proportional(line, (tree("x(2x+y)"), tree("7x"))) is False  # a factor that is not constant
 
 
-@pytest.mark.parametrize("text", ["(a+b+c+d+f)^{40}", "(x+1)^{1000}", "(1+\\sqrt{2}+\\sqrt{3}+\\sqrt{5})^{999}", "x^{1000}+y^{999}"])
+@pytest.mark.parametrize(
+    "text", ["(a+b+c+d+f)^{40}", "(x+1)^{1000}", "(1+\\sqrt{2}+\\sqrt{3}+\\sqrt{5})^{999}", "x^{1000}+y^{999}"]
+)
 def test_large_expressions_cost_no_time(text: str) -> None:
     started = time.process_time()
     is_equal(tree(text), tree("1+" + text + "-2"))

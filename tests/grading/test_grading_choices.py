@@ -12,7 +12,8 @@ ROCKS = Choices(("A", "B", "C", "D"), ("igneous", "sedimentary", "a metamorphic 
 
 @pytest.mark.parametrize(
     "answer",
-    ["(A)", "B", "C or D", "(C), since D is too small", "B and D", "D is not right", "not D", "", "ABCD", "A, B, C, D", "(D) igneous, or (A)",
+    ["(A)", "B", "C or D", "(C), since D is too small", "B and D", "D is not right", "not D", "", "ABCD",
+    "A, B, C, D", "(D) igneous, or (A)",
      "E", "sedimentary", "d e", "The answer is A, not D", "DD", "Dog", "igneous (D)", "5", r"\boxed{C}", "D" * 401],
 )  # fmt: skip
 def test_other_or_several_letters_are_wrong(answer: str) -> None:
@@ -21,8 +22,10 @@ def test_other_or_several_letters_are_wrong(answer: str) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["D", "(D)", "d", "(d)", "D.", "D)", r"\textbf{(D)}", r"\text{(D) }none of these", "D: none of these", "(D) none of these", "none of these",
-     "The answer is D.", "option D", "[D]", "**D**", "$D$", r"\boxed{D}", "Answer: (D)", "the correct answer is (D)", "None of these."],
+    ["D", "(D)", "d", "(d)", "D.", "D)", r"\textbf{(D)}", r"\text{(D) }none of these", "D: none of these",
+    "(D) none of these", "none of these",
+     "The answer is D.", "option D", "[D]", "**D**", "$D$", r"\boxed{D}", "Answer: (D)", "the correct answer is (D)",
+     "None of these."],
 )  # fmt: skip
 def test_the_letter_with_or_without_its_option_is_right(answer: str) -> None:
     assert check("D", answer, kind="choice", choices=ROCKS).equivalent is True
@@ -37,6 +40,13 @@ def test_an_article_is_no_option() -> None:
 def test_an_answer_without_any_letter_is_wrong_where_letters_were_asked_for() -> None:
     assert check("D", "granite", kind="choice", choices=ROCKS).equivalent is False
     assert check("D", "granite").equivalent is None  # D may be a symbol here
+
+
+def test_a_letter_gold_that_no_data_set_calls_a_choice() -> None:
+    assert check("D", "(D) 24", kind="latex").equivalent is True
+    assert check(r"\text{D}", "C or D", kind="latex").equivalent is False
+    assert check("e", "E", kind="latex").equivalent is False  # Euler's number is no option
+    assert check("E", "e").equivalent is False
 
 
 def test_several_correct_letters() -> None:

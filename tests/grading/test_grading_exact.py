@@ -18,7 +18,8 @@ GRADER = ExactGrader()
 
 def completion(text: str, finish_reason: FinishReason = "stop", note: str = "") -> Completion:
     return Completion(
-        id="c1", problem_id="p", role="answer", policy=Policy("m"), tokenizer_digest="", prompt_ids=(), token_ids=(), text=text,
+        id="c1", problem_id="p", role="answer", policy=Policy("m"), tokenizer_digest="", prompt_ids=(), token_ids=(),
+        text=text,
         segments=(), token_logprobs=(), finish_reason=finish_reason, params=SamplingParams(), seed=0, note=note,
     )  # fmt: skip
 
@@ -107,7 +108,8 @@ def test_grade_many_keeps_the_order_and_tally_counts_all_outcomes() -> None:
     st.lists(
         st.one_of(
             st.text(max_size=10),
-            st.sampled_from(["\\boxed{", "}", "{", "<think>", "</think>", "<answer>", "</answer>", "####", "Final answer:", "answer is", "18", "\n", "."]),
+            st.sampled_from(["\\boxed{", "}", "{", "<think>", "</think>", "<answer>", "</answer>", "####",
+            "Final answer:", "answer is", "18", "\n", "."]),
         ),
         max_size=14,
     ).map("".join),

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tutelage.errors import ConfigError, ModelError, StorageFull
-from tutelage.learning import export, loading
+from tutelage.learning import export
 from tutelage.learning.preference import PairBatch, PreferenceLearner
 from tutelage.learning.sft import SFTLearner
+from tutelage.models import loading
 
 
 def copy_without(source: Path, target: Path, *names: str) -> Path:

@@ -85,7 +85,7 @@ def test_rehearsal_runs_every_stage_on_a_real_architecture(
     assert report["iterations"][1]["steps"] >= 3
     folder = tmp_path / "run" / "checkpoints" / "it1"
     pair = next(iter(Run.open(tmp_path / "run").read("pairs", PreferencePair)))
-    request = ScoreRequest(pair.prompt_ids, pair.chosen_ids)
+    request = ScoreRequest(pair.prompt_ids, pair.chosen_ids, adapter="lora" if lora_rank else "")
     if lora_rank:
         session = LocalSampler.open(config.model, adapter=folder)
         model = AutoModelForCausalLM.from_pretrained(config.model)
@@ -122,14 +122,20 @@ def test_baselines_run(tmp_path, loss, small_config, run_recipe) -> None:
     assert report["iterations"][1]["steps"] > 0
 
 
-def test_best_step_is_chosen_on_held_out_problems_and_trained_again(tmp_path, small_config, run_recipe) -> None:
-    config = small_config(iterations=1, choose_step_every=1, dev_size=8, data="primer:train?n=40")
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_best_step_is_chosen_on_held_out_problems_and_trained_again(
+    tmp_path, lora_rank, small_config, run_recipe
+) -> None:
+    config = small_config(
+        iterations=2, choose_step_every=2, dev_size=8, data="primer:train?n=32", lora_rank=lora_rank, eval_samples=0
+    )
     report = run_recipe(config, tmp_path / "run")
     run = Run.open(tmp_path / "run")
-    measured = {row["where"]["step"]: row["values"]["accuracy"] for row in run.read_metrics("choose_step")}
-    chosen = report["iterations"][1]["chosen_step"]
-    assert measured[chosen] == max(measured.values())
-    assert report["iterations"][1]["steps"] == chosen
+    for row in report["iterations"][1:]:
+        found = [m for m in run.read_metrics("choose_step") if m["where"]["iteration"] == row["iteration"]]
+        measured = {m["where"]["step"]: m["values"]["accuracy"] for m in found}
+        assert measured[row["chosen_step"]] == max(measured.values())
+        assert row["steps"] == row["chosen_step"]
 
 
 def test_saturation_stops_the_loop(tmp_path, small_config, run_recipe) -> None:

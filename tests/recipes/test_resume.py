@@ -44,16 +44,17 @@ class FaultyRun:
             raise Fault(f"{name} ({self.fail_at})")
 
 
+@pytest.mark.parametrize("moments", [4, pytest.param(25, marks=pytest.mark.slow)])
 def test_faults_at_every_kind_of_moment_change_nothing(
-    tmp_path, monkeypatch, small_config, run_recipe, results_of
+    tmp_path, moments, monkeypatch, small_config, run_recipe, results_of
 ) -> None:
-    config = small_config()
+    config = small_config(data="primer:train?n=12", eval_data="primer:dev?n=8", eval_samples=2, batch_size=4)
     faults = FaultyRun(monkeypatch)
     run_recipe(config, tmp_path / "whole")
     expected, total = results_of(tmp_path / "whole"), len(faults.events)
     assert total > 100
     # Spread over the whole run, so that every stage of both iterations is hit, sampling, training and saving included.
-    for moment in range(3, total, total // 10):
+    for moment in range(3, total, total // moments):
         folder = tmp_path / f"at-{moment}"
         faults.events, faults.fail_at = [], moment
         with pytest.raises(Fault):

@@ -18,7 +18,7 @@ from tutelage.cli.trackers import open_tracker
 from tutelage.config.writing import resolved
 from tutelage.errors import InputError, ModelError
 from tutelage.grading import load_grader
-from tutelage.learning.loading import load_tokenizer
+from tutelage.models.loading import load_tokenizer
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.progress import Progress
 from tutelage.recipes.rehearsal import rehearsal_script

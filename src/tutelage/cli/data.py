@@ -54,7 +54,7 @@ def check(
     against: Annotated[str, typer.Option("--against", help="Test data whose questions must not be in it.")],
 ) -> None:
     """Look for test questions inside training data; exit code 1 where some are found."""
-    from tutelage.cli.datasets import check_overlap
+    from tutelage.cli.datasets import print_overlap
 
-    if check_overlap(data, against):
+    if print_overlap(data, against):
         raise typer.Exit(1)

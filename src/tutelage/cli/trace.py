@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tutelage.cli.plain_text import printable
+
 if TYPE_CHECKING:
     from tutelage.store.lineage import Link
 
@@ -60,9 +62,6 @@ def _field(name: str, value: Any) -> list[str]:
     if isinstance(value, Mapping):
         value = ", ".join(f"{key}={item}" for key, item in value.items() if item not in (None, "", [], ()))
     first, *rest = str(value).splitlines() or [""]
-    # Model text may hold control characters that would change the terminal.
-    return [f"{name}: {_printable(first)}", *(f"  {_printable(line)}" for line in rest)]
+    return [f"{name}: {printable(first)}", *(f"  {printable(line)}" for line in rest)]
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() or char == "\t" else repr(char)[1:-1] for char in text)

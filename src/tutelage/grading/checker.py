@@ -28,6 +28,8 @@ DecidedBy = Literal["too_long", "string", "rational", "algebra", "structure", "t
 RULES_VERSION = "1"
 """Changes whenever a verdict may change."""
 
+_MAYBE_LETTERS = (None, "latex", "text")
+
 parse_gold = read_gold
 
 __all__ = ["RULES_VERSION", "Check", "DecidedBy", "UnreadableGold", "check", "parse_gold"]
@@ -80,7 +82,7 @@ def _check(gold: str, answer: str, kind: AnswerKind | None, tolerance: float | N
         return Check(False, "string")
     if first.text == second.text:
         return Check(True, "string")
-    result = _letters(gold, answer) if kind is None else None
+    result = _letters(gold, answer) if kind in _MAYBE_LETTERS else None
     if result is not None:
         return Check(result, "choice")
     result = compare(first, second, None if tolerance is None else Fraction(tolerance))

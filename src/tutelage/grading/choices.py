@@ -51,7 +51,7 @@ def check_choice(gold: str, answer: str, choices: Choices | None, *, is_certain:
         return None
     if not is_readable(answer):
         return False
-    found = _find(_to_letter(answer, choices), choices)
+    found = _find(_to_letter(answer, choices), choices, is_certain=is_certain)
     if found is not None:
         return found == expected if found else None
     return False if is_certain else None
@@ -65,8 +65,11 @@ def _to_letter(answer: str, choices: Choices | None) -> str:
     return answer
 
 
-def _find(answer: str, choices: Choices | None) -> frozenset[str] | None:
-    """Letters named; several where it names several, empty where it cannot be told, None where it names none."""
+def _find(answer: str, choices: Choices | None, *, is_certain: bool) -> frozenset[str] | None:
+    """Letters named; several where it names several, empty where it cannot be told, None where it names none.
+
+    A bare small letter is a symbol unless the question is known to be multiple choice.
+    """
     text = _SPACED.sub(" ", normalise(answer))
     exact = letters_of(text)
     if exact is not None:
@@ -80,7 +83,7 @@ def _find(answer: str, choices: Choices | None) -> frozenset[str] | None:
     if match is None:
         return None
     letter, rest = match[1].upper(), body[match.end() :].strip(" :.,;-*")
-    if match[1].islower() and not body.startswith(("(", "[")) and rest:
+    if match[1].islower() and not body.startswith(("(", "[")) and (rest or not is_certain):
         return None
     if not rest or _by_text(rest, choices) == frozenset(letter):
         return frozenset(letter)

@@ -170,6 +170,14 @@ def _group_scalar(group: Group, scalar: Scalar, tolerance: Fraction | None) -> R
     return None
 
 
+def _group_words(group: Group, words: Words, tolerance: Fraction | None) -> Result:
+    """`Tom and Ann` is not `Tom`; a text that names all members may be the same list in other words."""
+    names = [fold(item.words) for item in group.items if isinstance(item, Words)]
+    if group.brackets != "list" or len(names) < len(group.items) or len(names) < 2:
+        return None
+    return None if all(name in fold(words.words) for name in names) else False
+
+
 def _region_group(region: Region, group: Group, tolerance: Fraction | None) -> Result:
     if group.brackets in ("tuple", "square") and len(group.items) == 2:
         low, high = group.items
@@ -277,6 +285,7 @@ _TABLE: dict[tuple[type, type], Callable[[Any, Any, Fraction | None], Result]] =
     (Words, Scalar): _words_scalar,
     (Group, Group): _groups,
     (Group, Scalar): _group_scalar,
+    (Group, Words): _group_words,
     (Region, Region): _regions,
     (Region, Group): _region_group,
     (Region, Scalar): _if_number,

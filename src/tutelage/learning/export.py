@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from tutelage.errors import StorageFull
-from tutelage.learning.loading import quiet
+from tutelage.models.loading import quiet
 
 
 def save_policy(model: nn.Module, tokenizer: Any, path: Path) -> None:

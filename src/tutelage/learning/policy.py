@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from tutelage.config.settings import TrainingSettings
 from tutelage.errors import ConfigError, RunFailed
-from tutelage.learning import adapters, loading
+from tutelage.learning import adapters
 from tutelage.learning.batches import Row
 from tutelage.learning.checkpoints import Checkpoint
 from tutelage.learning.layout import FORWARD_OVERHEAD, Group, make_pass, plan_groups
 from tutelage.learning.log_probs import LogProbScorer
 from tutelage.learning.optimizer import Optimizer
+from tutelage.models import loading
 from tutelage.records import digest, seed_of
 
 

@@ -56,7 +56,12 @@ def load_problems(
     data_format, path = _format_and_path(head)
     names = {**{key: value for key, value in query.items() if key != "split"}, **(fields or {})}
     _check_names(names)
-    split = split or query.get("split")
+    return _load(path, data_format, names, split or query.get("split"), limit)
+
+
+def _load(
+    path: Path, data_format: str | None, names: Mapping[str, str], split: str | None, limit: int | None
+) -> list[Problem]:
     problems: list[Problem] = []
     places: dict[str, str] = {}
     for row in read_rows(path, split):

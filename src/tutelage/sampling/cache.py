@@ -79,7 +79,7 @@ class SlotLayer(CacheLayerMixin):
             setattr(self, name, torch.zeros(shape, dtype=states.dtype, device=states.device))
         self.is_initialized = True
 
-    def update(  # type: ignore[override]
+    def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, plan: WritePlan
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write new states and return `(rows, heads, key_length, head_dim)` views of keys and values."""
@@ -137,7 +137,7 @@ class SlotCache(Cache):
             self.layers.append(SlotLayer(self.slots, self.capacity))
         return self.slot_layers[index]
 
-    def update(  # type: ignore[override]
+    def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Called by the model's attention layers; writes as `plan` says."""

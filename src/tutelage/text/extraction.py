@@ -60,7 +60,9 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_SCALE = re.compile(r"[ -]*(?:half|dozen|hundred|thousand|[mbtr]+illion|percent|per cent|pct|and a|[-+*/^])", re.IGNORECASE)
+_SCALE = re.compile(
+    r"[ -]*(?:half|dozen|hundred|thousand|[mbtr]+illion|percent|per cent|pct|and a|[-+*/^])", re.IGNORECASE
+)
 _DISPLAY = (("\\[", "\\]"), ("$$", "$$"), ("\\(", "\\)"))
 _MAX_TAKEN = 1_000
 _MAX_MARKERS = 64

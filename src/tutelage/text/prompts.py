@@ -90,24 +90,8 @@ class Prompter:
         Raises:
             ModelError: no end token, or a chat template that is missing or refuses these messages.
         """
-        eos_id = getattr(tokenizer, "eos_token_id", None)
-        if eos_id is None:
-            raise ModelError(
-                "The tokenizer has no end-of-text token",
-                seen=_name(tokenizer),
-                expected="a tokenizer with eos_token set",
-                advice="set eos_token in its tokenizer_config.json",
-            )
-        has_template = bool(getattr(tokenizer, "chat_template", None))
-        if form == "auto":
-            form = "chat" if has_template else "plain"
-        if form == "chat" and not has_template:
-            raise ModelError(
-                "The chat prompt form was asked for, but the tokenizer has no chat template",
-                seen=_name(tokenizer),
-                expected="a tokenizer with a chat template",
-                advice="use prompt=plain, or a chat model",
-            )
+        eos_id = _end_token(tokenizer)
+        form = _resolve(form, tokenizer)
         turn_end = _turn_end(tokenizer, system_prompt) if form == "chat" else None
         return cls(
             tokenizer=tokenizer,
@@ -209,6 +193,32 @@ def tokenizer_digest(tokenizer: Any) -> str:
         content["merges"] = (state.get("model") or {}).get("merges")
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _end_token(tokenizer: Any) -> int:
+    eos_id = getattr(tokenizer, "eos_token_id", None)
+    if eos_id is None:
+        raise ModelError(
+            "The tokenizer has no end-of-text token",
+            seen=_name(tokenizer),
+            expected="a tokenizer with eos_token set",
+            advice="set eos_token in its tokenizer_config.json",
+        )
+    return int(eos_id)
+
+
+def _resolve(form: Form, tokenizer: Any) -> Literal["chat", "plain", "primer"]:
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    if form == "auto":
+        return "chat" if has_template else "plain"
+    if form == "chat" and not has_template:
+        raise ModelError(
+            "The chat prompt form was asked for, but the tokenizer has no chat template",
+            seen=_name(tokenizer),
+            expected="a tokenizer with a chat template",
+            advice="use prompt=plain, or a chat model",
+        )
+    return form
 
 
 def _encode(tokenizer: Any, text: str) -> tuple[int, ...]:

@@ -38,13 +38,15 @@ def split_steps(text: str, *, by: Literal["lines", "sentences"] = "lines") -> tu
         text: a solution; an empty one has no steps.
         by: what a step is. A sentence ends at a line's end too; numbering (`1.`) and abbreviations do not end one.
     """
+    if not text:
+        return ()
     ends: list[int] = []
     head = len(text) - len(text.lstrip())
     for match in (_LINE_END if by == "lines" else _SENTENCE_END).finditer(text, head):
         is_numbering = match.group()[0] == "." and _NOT_AN_END.search(text, max(0, match.start() - 12), match.start())
         if not (is_numbering and match.end() < len(text)):
             ends.append(match.end())
-    if text and (not ends or ends[-1] < len(text)):
+    if not ends or ends[-1] < len(text):
         ends.append(len(text))
     starts = [0, *ends[:-1]]
     return tuple(Step(text[start:end], start, end) for start, end in zip(starts, ends, strict=True))

@@ -39,6 +39,7 @@ _NOT_UNITS = frozenset(
         "inf",
     )
 )  # fmt: skip
+_FRACTIONS = frozenset(("halve", "third", "quarter", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"))
 _TAIL = re.compile(
     r"(?P<value>.*?(?:[0-9})!](?P<space>[ -]?)|[a-z](?P<gap> )))"
     r"(?P<unit>[A-Za-z°€£¥₹¢$/][A-Za-z.°/^{}$ ']*(?:\^\{?[23]\}?)?)"
@@ -83,8 +84,8 @@ def _looks_like_unit(match: re.Match[str]) -> bool:
     if match["unit"].startswith("°"):
         return len(words) <= 1
     if len(words) == 1 and len(words[0]) <= 2:
-        return words[0].lower() in KNOWN and (is_apart or len(words[0]) == 2)
-    return all(len(word) > 1 or word.lower() in KNOWN or word.lower() == "a" for word in words)
+        return (words[0] if len(words[0]) == 1 else words[0].lower()) in KNOWN and (is_apart or len(words[0]) == 2)
+    return all(len(word) > 1 or word in KNOWN or word == "a" for word in words)
 
 
 def canonical_unit(phrase: str) -> tuple[str, int] | None:
@@ -97,7 +98,7 @@ def canonical_unit(phrase: str) -> tuple[str, int] | None:
         scale = _SCALES[words.pop(0)]
     if words and words[0] == "of":
         words.pop(0)
-    if any(word in _NOT_UNITS or word in _SCALES or len(word) > 15 for word in words):
+    if any(word in _NOT_UNITS or word.rstrip("s") in _FRACTIONS or word in _SCALES or len(word) > 15 for word in words):
         return None
     return _join([_singular(word) for word in words if word not in ("the", "a", "an")]), scale
 

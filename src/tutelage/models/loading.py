@@ -1,11 +1,12 @@
 """Open a model and its tokenizer, with an answer to everything that is commonly wrong with the folder.
 
-Not here: adapters (`adapters`), saving (`export`).
+Samplers and learners open models through here. Not here: adapters and saving, which are theirs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging as hf_logging
 
 from tutelage.errors import ModelError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -110,10 +112,24 @@ def load_tokenizer(model: str | Path) -> Any:
         ModelError: there is none, or it cannot be read.
     """
     check_folder(model)
+    loader = PreTrainedTokenizerFast if _is_generic(Path(model)) else AutoTokenizer
     try:
-        return AutoTokenizer.from_pretrained(str(model))
+        return loader.from_pretrained(str(model))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError("the tokenizer cannot be loaded", seen=f"{model}: {error}") from error
+
+
+def _is_generic(folder: Path) -> bool:
+    """Whether the folder's tokenizer.json is to be read as it stands.
+
+    For some model types (Qwen2 is one) transformers 5 takes that type's own tokenizer class whatever class was saved,
+    and replaces the pre-tokenizer of the file by its own: another tokenizer, without a word.
+    """
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return (folder / "tokenizer.json").is_file() and config.get("tokenizer_class") in GENERIC_TOKENIZERS
 
 
 def load_model(model: str | Path, *, device: torch.device, dtype: torch.dtype) -> nn.Module:

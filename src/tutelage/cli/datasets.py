@@ -1,0 +1,106 @@
+"""The work of `tutelage data`: formats, what a data set holds, one as a file, and test questions in training data."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tutelage.cli.plain_text import printable
+from tutelage.errors import InputError
+from tutelage.problems import DATA_FORMATS, check_overlap, describe, load_problems, save_problems
+from tutelage.records import Problem
+
+SHOWN_OVERLAPS = 10
+SPELLINGS = """\
+FORMAT:PATH              a file (.jsonl, .json, .csv, .parquet; .gz too) or a folder of them
+PATH                     the same; the format is told from the first row
+...?question=Q&answer=A  with other field names
+primer:SPLIT?n=N&seed=S  the built-in problems, as many as wanted"""
+
+
+def print_formats() -> None:
+    """What `data=` and `--data` understand."""
+    from tutelage.problems.primer import PRIMER_SPLITS
+
+    width = max(map(len, DATA_FORMATS))
+    typer.echo("formats:")
+    for name, text in DATA_FORMATS.items():
+        typer.echo(f"  {name:<{width}}  {text}")
+    typer.echo(f"\nbuilt in:\n  {'primer':<{width}}  arithmetic word problems; splits {', '.join(PRIMER_SPLITS)}")
+    typer.echo("\nhow to name data:\n  " + SPELLINGS.replace("\n", "\n  "))
+
+
+def print_problems(data: str, limit: int) -> None:
+    """Counts of a data set, and its first problems.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    problems = load_problems(data)
+    for line in _summary(describe(problems)):
+        typer.echo(line)
+    for problem in problems[:limit]:
+        typer.echo("\n" + "\n".join(_lines(problem)))
+
+
+def import_problems(data: str, output: Path, limit: int | None) -> None:
+    """Write a data set as uniform JSON lines.
+
+    Raises:
+        InputError: the file exists.
+        DataError: the data cannot be read.
+    """
+    if output.exists():
+        raise InputError(
+            "the file exists", seen=str(output), expected="a new file", advice="name another, or remove this one"
+        )
+    problems = load_problems(data, limit=limit)
+    save_problems(problems, output)
+    typer.echo(f"{len(problems)} problems written; use them with data={shlex.quote(f'jsonl:{output}')}")
+
+
+def print_overlap(data: str, against: str) -> int:
+    """Tell of test questions that are in the training data; returns how many there are.
+
+    Raises:
+        DataError: either cannot be read.
+    """
+    train, test = load_problems(data), load_problems(against)
+    found = check_overlap(train, test)
+    if not found:
+        typer.echo(f"none of the {len(test)} questions of {against} is among the {len(train)} of {data}")
+        return 0
+    typer.echo(f"{len(found)} of the {len(test)} questions of {against} are among the {len(train)} of {data}:")
+    for overlap in found[:SHOWN_OVERLAPS]:
+        same = "the same text" if overlap.kind == "text" else "the same but for signs and spaces"
+        question = printable(" ".join(overlap.question.split()))
+        shown = question if len(question) <= 100 else question[:97] + "..."
+        typer.echo(f"  {overlap.test_id} is {overlap.train_id} ({same}): {shown}")
+    if len(found) > SHOWN_OVERLAPS:
+        typer.echo(f"  and {len(found) - SHOWN_OVERLAPS} more")
+    return len(found)
+
+
+def _summary(counts: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, value in counts.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {item:g}" for key, item in list(value.items())[:12])
+        if value not in ("", None):
+            lines.append(f"{name.replace('_', ' ')}: {printable(str(value))}")
+    return lines
+
+
+def _lines(problem: Problem) -> list[str]:
+    fields = {"question": problem.question, "solution": problem.solution or "", "answer": problem.answer}
+    if problem.choices is not None:
+        options = zip(problem.choices.labels, problem.choices.texts, strict=True)
+        fields["question"] += "".join(f"\n({label}) {text}" for label, text in options)
+    lines = [f"{problem.id} ({problem.answer_kind}, {problem.split})"]
+    for name, text in fields.items():
+        lines += [f"  {name if place == 0 else '':<9} {printable(line)}" for place, line in enumerate(text.splitlines())]
+    return lines
