@@ -53,7 +53,8 @@ def test_the_report_says_everything_within_80_columns() -> None:
         "-1044",
         "iteration 1 against iteration 0: +44.3 points (95 % interval +39.0 to +50.0), p < 0.0001, on the same 500 "
         "problems: more than chance",
-        "1205 practice samples: 900 correct, 300 incorrect, 4 cut off, 1 failed (left out)",
+        "1205 practice samples: 900 correct, 300 incorrect, 4 cut off, 1 failed; the undecided and the failed are left "
+        "out of learning",
         "took 3 min 10 s: learning 50 %, sampling 30 %, other 15 %, grading 5 %",
         "alarm in iteration 1: rejected is high",
         "warning: 1 of 1205",

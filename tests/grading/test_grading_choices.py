@@ -54,6 +54,8 @@ def test_several_correct_letters() -> None:
     assert check("A,C", "(A) and (C)").equivalent is True
     assert check("A,C", "C").equivalent is False
     assert check("C", "A,C").equivalent is False
+    assert check("A,C", "A, but not C").equivalent is not True
+    assert check("A,C", "A or C").equivalent is not True
 
 
 def test_published_numeric_labels_work_without_relabelling() -> None:

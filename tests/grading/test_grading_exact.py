@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.grading.exact import ExactGrader
-from tutelage.grading.verdicts import Grader, tally
+from tutelage.grading.grader import Grader, tally
 from tutelage.records import OUTCOMES, Choices, Completion, FinishReason, Policy, Problem, SamplingParams
 
 NUMBER = Problem("p", "How many?", "18")

@@ -9,8 +9,8 @@ import pytest
 
 from tutelage.errors import InputError
 from tutelage.grading.exact import ExactGrader
+from tutelage.grading.grader import Grader, tally
 from tutelage.grading.user import UserGrader, load_grader
-from tutelage.grading.verdicts import Grader, tally
 from tutelage.records import Completion, Policy, Problem, SamplingParams, Verdict
 
 PROBLEM = Problem("p", "?", "1")

@@ -16,7 +16,7 @@ from tutelage.records import Problem
 
 SHOWN_OVERLAPS = 10
 SPELLINGS = """\
-FORMAT:PATH              a file (.jsonl, .json, .csv, .parquet; .gz too) or a folder of them
+FORMAT:PATH              a .jsonl, .jsonl.gz, .json or .parquet file, or a folder of them
 PATH                     the same; the format is told from the first row
 ...?question=Q&answer=A  with other field names
 primer:SPLIT?n=N&seed=S  the built-in problems, as many as wanted"""
@@ -96,11 +96,13 @@ def _summary(counts: Mapping[str, Any]) -> list[str]:
 
 
 def _lines(problem: Problem) -> list[str]:
-    fields = {"question": problem.question, "solution": problem.solution or "", "answer": problem.answer}
+    fields = {"question": problem.question, "solution": problem.solution or "(none)", "answer": problem.answer}
     if problem.choices is not None:
         options = zip(problem.choices.labels, problem.choices.texts, strict=True)
         fields["question"] += "".join(f"\n({label}) {text}" for label, text in options)
     lines = [f"{problem.id} ({problem.answer_kind}, {problem.split})"]
     for name, text in fields.items():
-        lines += [f"  {name if place == 0 else '':<9} {printable(line)}" for place, line in enumerate(text.splitlines())]
+        lines += [
+            f"  {name if place == 0 else '':<9} {printable(line)}" for place, line in enumerate(text.splitlines())
+        ]
     return lines

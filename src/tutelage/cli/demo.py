@@ -10,19 +10,20 @@ import typer
 RECIPE = "iterative-rpo"
 DEMO: dict[str, str] = {
     "model": "primer",
-    "data": "primer",
-    "data_limit": "600",
-    "iterations": "2",
+    "data": "primer:train?n=600",
+    "eval_data": "primer:test?n=1000",
+    "eval_limit": "1000",
+    "eval_samples": "8",
+    "eval_sample_limit": "200",
+    "iterations": "3",
     "num_samples": "8",
     "temperature": "1.0",
-    "max_new_tokens": "160",
+    "max_new_tokens": "96",
     "pairs_per_problem": "4",
-    "learning_rate": "1e-4",
+    "learning_rate": "2e-4",
     "batch_size": "16",
     "epochs": "1",
-    "eval_limit": "300",
-    "eval_samples": "8",
-    "eval_sample_limit": "100",
+    "max_batch": "128",
 }
 """The settings of the demo, as they would stand on the command line."""
 
@@ -34,7 +35,7 @@ def demo(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted demo.")] = False,
 ) -> None:
-    """Practise with the built-in model and problems: sample, grade, pair, learn, measure, twice."""
+    """Practise with the built-in model and problems: sample, grade, pair, learn, measure, three times."""
     from tutelage.cli.recipes import find_recipe, load_recipe
     from tutelage.cli.run import RUNS, Plan, execute, unused
     from tutelage.cli.threads import configure_threads

@@ -8,7 +8,9 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import field_validator, model_validator
@@ -16,17 +18,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tutelage.cli.backends import open_bench
+from tutelage.cli.backends import MAY_DIFFER, Splits, assemble_with
 from tutelage.cli.progress import open_progress
 from tutelage.cli.run import choose_folder, explain, short_name
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
 from tutelage.config.settings import ModelSettings, SamplerSettings, setting
+from tutelage.config.writing import resolved
 from tutelage.errors import InputError
 from tutelage.evaluation.results import KIND, EvaluationResult
 from tutelage.evaluation.strategies import Strategy, StrategyResult, parse_strategy, score_strategy
+from tutelage.problems import load_problems
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench
-from tutelage.records import OUTCOMES, Completion, SamplingParams, Verdict, digest, record_id
+from tutelage.recipes.progress import Progress
+from tutelage.records import OUTCOMES, Completion, Problem, SamplingParams, Verdict, digest, record_id
+from tutelage.store.run import Run
 
 RECIPE = "eval"
 
@@ -60,21 +66,6 @@ class EvalSettings(ModelSettings, SamplerSettings):
             raise ValueError("num_shots needs shots=DATA: worked examples must not come from the problems measured")
         return self
 
-    # The bench knows training and evaluation data; here both are the same, nothing is trained and nothing held out.
-    @property
-    def eval_data(self) -> str:
-        """The data, once more: so that nothing is held out of it."""
-        return self.data
-
-    @property
-    def dev_data(self) -> None:
-        """No decision is made."""
-
-    @property
-    def dev_size(self) -> int:
-        """No decision is made."""
-        return 0
-
 
 def run_evaluation(config: EvalSettings, *, resume: bool) -> dict[str, Any]:
     """Measure, print the table, and leave a folder that `compare` reads.
@@ -91,7 +82,7 @@ def run_evaluation(config: EvalSettings, *, resume: bool) -> dict[str, Any]:
     progress = open_progress()
     progress.note(f"{'resuming' if resume else 'evaluation folder'}: {folder}")
     try:
-        with open_bench(config, recipe=RECIPE, folder=folder, progress=progress, resume=resume) as bench:
+        with open_eval_bench(config, folder, progress=progress, resume=resume) as bench:
             report = measure(config, bench)
     except (Exception, KeyboardInterrupt) as error:  # the named boundary: it becomes one of ours, with its cause
         raise explain(error, folder, again) from error
@@ -99,6 +90,45 @@ def run_evaluation(config: EvalSettings, *, resume: bool) -> dict[str, Any]:
         progress.end()
     print_evaluation(report, result_console(), folder=str(folder))
     return report
+
+
+@contextmanager
+def open_eval_bench(config: EvalSettings, folder: Path, *, progress: Progress, resume: bool) -> Iterator[Bench]:
+    """The bench of an evaluation: problems to measure on, and none to practise on.
+
+    Args:
+        folder: the evaluation folder; must be new, or the one to resume.
+
+    Raises:
+        InputError: anything wrong with data, model, prompts or the folder; nothing has been written then.
+    """
+    problems = load_problems(config.data, limit=config.data_limit)
+    parts = assemble_with(config, Splits([], [], [], problems, _worked_examples(config)))
+    settings = resolved(config)
+    if resume:
+        run = Run.resume(folder, recipe=RECIPE, config=settings, may_differ=MAY_DIFFER)
+    else:
+        info = {"grader_version": f"{parts.grader.name} {parts.grader.version}", "lineage": parts.base.lineage}
+        run = Run.create(folder, recipe=RECIPE, config=settings, seed=config.seed, info=info)
+    with closing(run):
+        run.append_many("problems", problems)
+        yield Bench(
+            run, [], [], [], problems, parts.prompter, parts.grader, parts.base, parts.open_sampler, parts.sampler_of,
+            progress,
+        )  # fmt: skip
+
+
+def _worked_examples(config: EvalSettings) -> list[Problem]:
+    """The first problems of `shots` that have a solution."""
+    if not config.num_shots or config.shots is None:
+        return []
+    solved = [problem for problem in load_problems(config.shots) if problem.solution][: config.num_shots]
+    if len(solved) < config.num_shots:
+        raise InputError(
+            "too few worked examples for the prompt", seen=f"{len(solved)} problems with a solution in {config.shots}",
+            expected=f"num_shots = {config.num_shots}", advice="lower num_shots or name other examples with shots=",
+        )  # fmt: skip
+    return solved
 
 
 def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:
@@ -111,8 +141,8 @@ def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:
             continue
         began = time.perf_counter()
         plan = _plan(config, group)
-        completions = stages.sample(bench, bench.base, bench.train, plan)
-        verdicts = stages.grade(bench, bench.train, completions, name=f"{plan.name}-grade")
+        completions = stages.sample(bench, bench.base, bench.test, plan)
+        verdicts = stages.grade(bench, bench.test, completions, name=f"{plan.name}-grade")
         outcomes.update(verdict.outcome for verdict in verdicts.values())
         results = [_score(config, bench, strategy, completions, verdicts) for strategy in group]
         seconds = time.perf_counter() - began
@@ -145,7 +175,7 @@ def _score(
     verdicts: Mapping[str, Verdict],
 ) -> StrategyResult:
     """A strategy's result, its values by problem kept in the run folder."""
-    result = score_strategy(strategy, bench.train, completions, verdicts, seed=config.seed)
+    result = score_strategy(strategy, bench.test, completions, verdicts, seed=config.seed)
     used: dict[str, list[str]] = {}
     for completion in completions:
         used.setdefault(completion.problem_id, []).append(completion.id)

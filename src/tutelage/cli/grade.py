@@ -10,7 +10,8 @@ import typer
 
 def grade(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.jsonl", help="JSON lines with gold and prediction or completion; - is stdin.")
+        Path,
+        typer.Argument(metavar="FILE.jsonl", help="JSON lines of gold and prediction or completion; - is stdin."),
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="stdout")] = None,
 ) -> None:

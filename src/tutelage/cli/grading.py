@@ -1,7 +1,8 @@
 """The work of `tutelage grade`: lines in, verdicts out, a line at a time, so that files of any size can be graded.
 
-A line that cannot be graded (no JSON object, no gold, an unreadable gold) is told of by its number and left out; the
-others come back in their order. A field of the input that has the name of one of ours is replaced.
+A line that cannot be read (no JSON object, no gold, nothing to grade) is told of by its number and left out; the others
+come back in their order, undecided where the gold itself makes no sense. A field of the input that has the name of one
+of ours is replaced.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tutelage.cli.tables import outcome_words
 from tutelage.errors import DataError, InputError
 from tutelage.grading.checker import check
 from tutelage.grading.exact import ExactGrader
-from tutelage.records import AnswerKind, Choices, Outcome, Problem
+from tutelage.records import OUR_OUTCOMES, AnswerKind, Choices, FinishReason, Outcome, Problem
 from tutelage.text.answers import UnreadableGold, infer_kind, read_gold
 
 KINDS = ("number", "latex", "choice", "text")
@@ -32,7 +33,7 @@ STANDARD = "-"
 
 
 class BadLine(ValueError):
-    """A line that cannot be graded; the message says why."""
+    """A line that cannot be read; the message says why."""
 
 
 def grade_file(file: Path, output: Path | None) -> Counter[Outcome]:
@@ -46,7 +47,7 @@ def grade_file(file: Path, output: Path | None) -> Counter[Outcome]:
         How many lines have each outcome.
 
     Raises:
-        InputError: the file cannot be read, both names are one file, or not one line could be graded.
+        InputError: the file cannot be read, both names are one file, or not one line could be read.
     """
     if output is not None and str(file) != STANDARD and output.exists() and output.samefile(file):
         raise InputError(
@@ -59,7 +60,7 @@ def grade_file(file: Path, output: Path | None) -> Counter[Outcome]:
             counts[row["outcome"]] += 1
             target.write(json.dumps(row, ensure_ascii=False) + "\n")
         _refuse_nothing(file, problems, sum(counts.values()))
-    bad = f"; {problems.count} lines could not be graded and were left out" if problems.count else ""
+    bad = f"; {problems.count} lines could not be read and were left out" if problems.count else ""
     typer.echo(
         f"{sum(counts.values())} lines in {time.perf_counter() - began:.2f} s: {outcome_words(counts)}{bad}", err=True
     )
@@ -71,7 +72,7 @@ def graded(lines: Iterable[bytes], complain: Callable[[int, str], None]) -> Iter
 
     Args:
         lines: JSON objects as bytes; empty lines are passed over.
-        complain: called with the number (from 1) of a line that cannot be graded, and why.
+        complain: called with the number (from 1) of a line that cannot be read, and why.
     """
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -86,22 +87,36 @@ def grade_line(line: bytes) -> dict[str, Any]:
     """One line's object with its verdict.
 
     Raises:
-        BadLine: it cannot be graded.
+        BadLine: it cannot be read.
     """
     row = _object(line)
     gold, kind, choices = _gold(row)
     began = time.perf_counter()
+    answer: str | None = None
+    try:
+        read_gold(gold, kind, choices)
+    except UnreadableGold as error:
+        row["note"] = f"the gold cannot be read: {error}"
+        return _with_verdict(row, "undecided", answer, "gold", seconds=time.perf_counter() - began)
     if "completion" in row:
         problem = Problem("", "", gold, kind or infer_kind(gold, choices), choices=choices)
-        reason = "length" if row.get("finish_reason") == "length" else "stop"
+        reason: FinishReason = "length" if row.get("finish_reason") == "length" else "stop"
         found = ExactGrader().grade_text(problem, _text(row, "completion"), reason)
         outcome, answer, decided_by = found.outcome, found.answer, found.decided_by
     else:
-        answer = _text(row, "prediction")
-        outcome, decided_by = _judge(gold, answer, kind, choices)
+        answer = _text(row, "prediction") or None
+        outcome, decided_by = _judge(gold, answer or "", kind, choices)
+    return _with_verdict(row, outcome, answer, decided_by, seconds=time.perf_counter() - began)
+
+
+def _with_verdict(
+    row: dict[str, Any], outcome: Outcome, answer: str | None, decided_by: str, *, seconds: float
+) -> dict[str, Any]:
+    # True or false where the model's doing decides it; none where we could not tell.
+    equivalent = None if outcome in OUR_OUTCOMES else outcome == "correct"
     return {
-        **row, "equivalent": _equivalent(outcome), "outcome": outcome, "answer": answer, "decided_by": decided_by,
-        "seconds": round(time.perf_counter() - began, 6),
+        **row, "equivalent": equivalent, "outcome": outcome, "answer": answer, "decided_by": decided_by,
+        "seconds": round(seconds, 6),
     }  # fmt: skip
 
 
@@ -112,11 +127,6 @@ def _judge(gold: str, answer: str, kind: AnswerKind | None, choices: Choices | N
     if result.equivalent is None:
         return "undecided", result.decided_by
     return ("correct" if result.equivalent else "incorrect"), result.decided_by
-
-
-def _equivalent(outcome: Outcome) -> bool | None:
-    """True or false where the model's doing decides it; None where we could not tell."""
-    return None if outcome in ("undecided", "error") else outcome == "correct"
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -138,16 +148,12 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def _gold(row: dict[str, Any]) -> tuple[str, AnswerKind | None, Choices | None]:
-    """The gold answer, its kind and its options, checked."""
+    """The gold answer, its kind and its options."""
     if "gold" not in row:
         raise BadLine(f"there is no gold; it has {', '.join(list(row)[:8])}")
     gold, kind, choices = _text(row, "gold"), row.get("answer_kind"), _choices(row.get("choices"))
     if kind is not None and kind not in KINDS:
         raise BadLine(f"answer_kind is {kind!r}; expected one of {', '.join(KINDS)}")
-    try:
-        read_gold(gold, kind, choices)
-    except UnreadableGold as error:
-        raise BadLine(f"the gold {gold[:80]!r} cannot be read: {error}") from error
     return gold, kind, choices
 
 
@@ -160,8 +166,12 @@ def _choices(value: Any) -> Choices | None:
     else:
         texts = value
         labels = [chr(ord("A") + place) for place in range(len(value))] if isinstance(value, list) else None
-    lists = isinstance(labels, list) and isinstance(texts, list) and len(labels) == len(texts) > 0
-    if not lists or not all(isinstance(item, str) for item in [*labels, *texts]):
+    if (
+        not isinstance(labels, list)
+        or not isinstance(texts, list)
+        or not len(labels) == len(texts) > 0
+        or not all(isinstance(item, str) for item in [*labels, *texts])
+    ):
         raise BadLine("choices: expected a list of texts, or an object with equally long lists label and text")
     return Choices(tuple(labels), tuple(texts))
 
@@ -197,8 +207,9 @@ class _Complaints:
 
 def _refuse_nothing(file: Path, problems: _Complaints, num_graded: int) -> None:
     if not num_graded:
+        source = "stdin" if str(file) == STANDARD else str(file)
         raise DataError(
-            f"not one line of {file} could be graded", seen=problems.first or "an empty file",
+            f"not one line of {source} could be read", seen=problems.first or "an empty file",
             expected='JSON lines with "gold" and "prediction", or "gold" and "completion"',
             advice="rename the fields of the file to these",
         )  # fmt: skip

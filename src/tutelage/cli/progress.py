@@ -50,7 +50,8 @@ class LineProgress:
         interval: float = SECONDS_BETWEEN_LINES,
     ) -> None:
         self._write, self._clock, self._interval = write, clock, interval
-        self._name, self._total, self._done = "", None, 0
+        self._name, self._done = "", 0
+        self._total: int | None = None
         self._values: dict[str, object] = {}
         self._last = clock()
         self._done_then = 0

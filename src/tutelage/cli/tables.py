@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tutelage.cli.progress import show_seconds
+from tutelage.records import OUR_OUTCOMES
 
 SMALL_P = 0.0001
 WORDS_OF_OUTCOMES = {
@@ -20,8 +21,8 @@ WORDS_OF_OUTCOMES = {
     "no_answer": "without an answer",
     "truncated": "cut off",
     "timeout": "out of time",
-    "undecided": "undecided (left out)",
-    "error": "failed (left out)",
+    "undecided": "undecided",
+    "error": "failed",
 }
 
 
@@ -125,10 +126,12 @@ def outcome_sentence(outcomes: Mapping[str, int]) -> str:
     total = sum(outcomes.values())
     if not total:
         return ""
-    return f"{total} practice samples: {outcome_words(outcomes)}"
+    left_out = sum(outcomes.get(name, 0) for name in OUR_OUTCOMES)
+    note = "; the undecided and the failed are left out of learning" if left_out else ""
+    return f"{total} practice samples: {outcome_words(outcomes)}{note}"
 
 
-def outcome_words(outcomes: Mapping[str, int]) -> str:
+def outcome_words(outcomes: Mapping[Any, int]) -> str:
     """How many of each outcome there are, those of none left out."""
     return ", ".join(f"{count} {WORDS_OF_OUTCOMES.get(name, name)}" for name, count in outcomes.items() if count)
 

@@ -63,5 +63,3 @@ def _field(name: str, value: Any) -> list[str]:
         value = ", ".join(f"{key}={item}" for key, item in value.items() if item not in (None, "", [], ()))
     first, *rest = str(value).splitlines() or [""]
     return [f"{name}: {printable(first)}", *(f"  {printable(line)}" for line in rest)]
-
-

@@ -135,8 +135,8 @@ def _read_words(cls: type[BaseModel], words: Sequence[str], problems: list[str])
         if word.startswith("-"):
             problems.append(_option_problem(cls, word))
         elif not sign or not key.strip():
-            name = field_of(key, cls.model_fields) or "key"
-            problems.append(f"{word!r} ({COMMAND_LINE}): expected {name}=VALUE, with = and no spaces around it")
+            known = field_of(key, cls.model_fields) or "key"
+            problems.append(f"{word!r} ({COMMAND_LINE}): expected {known}=VALUE, with = and no spaces around it")
         else:
             name = field_of(key, cls.model_fields)
             value = _parse(text) if name is None else _from_word(cls.model_fields[name], text)

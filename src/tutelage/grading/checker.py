@@ -5,7 +5,7 @@ equations, ratios, text), multiple choice, exact algebra. What none of them deci
 tier may take it from there.
 Symmetric: `check(a, b)` and `check(b, a)` say the same for bare answers. Total: any two strings give a result.
 
-Where it deviates from study/answers.md section 6: the "guarded evaluator" is an exact normal form
+Where it deviates from the usual design: what follows the exact tiers is an exact normal form
 (grading/algebra.py) instead of random points, so it has no false positives to guard against; what it cannot decide
 (functions, nested roots) stays undecided.
 """

@@ -15,7 +15,8 @@ from tutelage.text.normalise import is_readable, normalise
 Result = bool | None
 
 _LETTERS = "ABCDEFGHIJ"
-_STRICT = re.compile(r"\(?[A-J]\)?(?:(?:,\s*|;\s*| and )\(?[A-J]\)?)*")
+_SEVERAL = "several"
+_STRICT = re.compile(r"\(?[A-J]\)?(?:(?:,\s*|;\s*|\s*\band\b\s*)\(?[A-J]\)?)*")
 _LEAD = re.compile(
     r"(?:so |thus,? |hence,? |therefore,? )?(?:(?:the |my )?(?:best |correct |right |final )*(?:answer|option|choice)s?"
     r"(?: is| are|:)?[:\s]*)+",
@@ -66,7 +67,8 @@ def _to_letter(answer: str, choices: Choices | None) -> str:
 
 
 def _find(answer: str, choices: Choices | None, *, is_certain: bool) -> frozenset[str] | None:
-    """Letters named; several where it names several, empty where it cannot be told, None where it names none.
+    """Letters named; with `_SEVERAL`, which no gold has, where a sentence names several; empty where it cannot be
+    told, None where it names none.
 
     A bare small letter is a symbol unless the question is known to be multiple choice.
     """
@@ -89,7 +91,7 @@ def _find(answer: str, choices: Choices | None, *, is_certain: bool) -> frozense
         return frozenset(letter)
     others = frozenset(_LETTER.findall(rest)) - {"A", "I"} | frozenset(_MARKED.findall(rest))
     if others - {letter}:
-        return others | {letter}
+        return others | {letter, _SEVERAL}
     if match[1] == "A" and not body.startswith(("(", "[", "A)", "A.", "A:")):
         return frozenset()  # "A dog" starts with an article
     return frozenset() if _DENIAL.search(rest) else frozenset(letter)

@@ -1,7 +1,7 @@
 """Whether two read answers are the same: True, False, or None where that cannot be told here.
 
 One function per pair of kinds of value, each symmetric; the table at the end says which. The rules are those of
-study/answers.md section 5: units are never converted, lists and sets are unordered, tuples are ordered, a list is not
+`tutelage.grading`: units are never converted, lists and sets are unordered, tuples are ordered, a list is not
 one of its members, an inequality is an interval.
 """
 

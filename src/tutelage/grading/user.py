@@ -19,7 +19,7 @@ from typing import Any
 
 from tutelage.errors import InputError
 from tutelage.grading.exact import ExactGrader
-from tutelage.grading.verdicts import Grader
+from tutelage.grading.grader import Grader
 from tutelage.records import OUTCOMES, Completion, Outcome, Problem, Verdict
 
 GradeFunction = Callable[[Problem, Completion], Verdict | bool | float | None]

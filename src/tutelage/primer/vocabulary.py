@@ -12,6 +12,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
 from tutelage.problems.primer.cells import OPERATIONS
 from tutelage.problems.primer.prompts import MARKERS
 from tutelage.problems.primer.story import HE, OBJECTS, SHE
@@ -51,9 +54,6 @@ def vocabulary() -> list[str]:
 
 def build_tokenizer() -> Any:
     """The tokenizer as a `PreTrainedTokenizerFast` with pad, bos, eos and unk set; it adds no token on its own."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
     # Whole words cost 1, characters 20: no split of a known word can be cheaper than the word.
     scores = [(token, -20.0 if len(token) == 1 and not token.isdigit() else -1.0) for token in vocabulary()]
     tokenizer = Tokenizer(models.Unigram(scores, unk_id=SPECIALS.index(UNKNOWN), byte_fallback=False))

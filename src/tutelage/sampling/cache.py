@@ -113,6 +113,10 @@ class SlotLayer(CacheLayerMixin):
         """The capacity in positions."""
         return self.capacity
 
+    def get_max_cache_shape(self) -> int:
+        """The same under the name that the first releases of transformers 5 use."""
+        return self.capacity
+
 
 class SlotCache(Cache):
     """The cache of all layers; layers are made as the forward reaches them.

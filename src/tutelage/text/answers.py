@@ -1,7 +1,7 @@
 r"""Reading an answer: from a string to a value that can be compared.
 
 What it is: `read_answer`, from any string to a value of text/values.py, and `read_gold`, which refuses what cannot
-be a gold answer. Pure strings and exact fractions; total on any input; the rules are study/answers.md section 5.
+be a gold answer. Pure strings and exact fractions; total on any input; the rules are those of `tutelage.grading`.
 What it is not: a comparison (grading/checker.py) or an evaluator of functions.
 """
 

@@ -1,6 +1,6 @@
 r"""Finding the final answer in a completion.
 
-The order is fixed (study/answers.md section 5, rule 14): text after the last `</think>`; the last complete `\boxed`
+The order is fixed (rule 14 of `tutelage.grading`): text after the last `</think>`; the last complete `\boxed`
 or `\fbox`, boxes joined by commas, `and`, `or` making a list; the last complete `<answer>` tag; `####`; then sentence
 markers (`Final answer:`, `the answer is`, `Answer:`, 答案是, 故选), the last one winning. A box overrules prose; an
 unclosed box alone is no answer. The last number of a text is taken only if asked for: that reward can be hacked.

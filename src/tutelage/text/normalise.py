@@ -137,7 +137,9 @@ def _strip_markup(text: str) -> str:
             text = text[1:-1].strip()
         else:
             break
-    return text.replace("**", "") if text.count("**") in (1, 2) else text
+    if text.startswith("**") or text.endswith("**"):
+        text = text.removeprefix("**").removesuffix("**").strip()
+    return text.replace("**", "^")  # a power in programming notation
 
 
 def _dollars(text: str) -> str:

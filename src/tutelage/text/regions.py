@@ -1,7 +1,7 @@
 r"""Intervals, unions of them and inequalities of one variable, all read as regions.
 
 `(1,6]`, `1 < x \le 6`, `x \ne 5`, `(-\infty,-3] \cup [3,\infty)`. An inequality and an interval are the same thing,
-both ways (study/answers.md §5.9). The reader of an end comes in as an argument.
+both ways (rule 9 of `tutelage.grading`). The reader of an end comes in as an argument.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Units and currencies at the end (or the head) of an answer, split off and brought to one name.
 
-Rules (study/answers.md §5.3): a unit missing on one side is fine, two different units are not equal, and nothing is
-ever
+Rules (rule 3 of `tutelage.grading`): a unit missing on one side is fine, two different units are not equal, and
+nothing is ever
 converted: 60 minutes is not 1 hour. A percent sign is no unit; it is handled where values are compared.
 """
 
@@ -81,8 +81,8 @@ def _looks_like_unit(match: re.Match[str]) -> bool:
     """Whether the letters are a unit rather than variables: `3 m` is 3 metres, `3m` and `3y` are products."""
     words = [word for word in _WORD.findall(match["unit"]) if word.isalpha()]
     is_apart = bool(match["space"] or match["gap"])
-    if match["unit"].startswith("°"):
-        return len(words) <= 1
+    if not words or match["unit"].startswith("°"):
+        return match["unit"][0] in "°€£¥₹¢$" and len(words) <= 1
     if len(words) == 1 and len(words[0]) <= 2:
         return (words[0] if len(words[0]) == 1 else words[0].lower()) in KNOWN and (is_apart or len(words[0]) == 2)
     return all(len(word) > 1 or word in KNOWN or word == "a" for word in words)

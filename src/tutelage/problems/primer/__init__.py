@@ -25,7 +25,7 @@ from tutelage.problems.primer.prompts import (
     refine_prompt,
     write_prompt,
 )
-from tutelage.problems.primer.solutions import ANSWER_MARK, chunks_of
+from tutelage.problems.primer.solutions import ANSWER_MARK, OUTPUT_MARK, chunks_of, output_text
 from tutelage.problems.primer.splits import (
     PRIMER_SPLITS,
     annotate_problem,
@@ -40,6 +40,7 @@ from tutelage.problems.primer.story import Story, keywords, render_question
 __all__ = [
     "ANSWER_MARK",
     "OPERATIONS",
+    "OUTPUT_MARK",
     "PRIMER_SPLITS",
     "Annotation",
     "Cell",
@@ -56,6 +57,7 @@ __all__ = [
     "critique_prompt",
     "keywords",
     "mixed_prompt",
+    "output_text",
     "parse_critique",
     "part_of",
     "pot_prompt",

@@ -13,6 +13,8 @@ from tutelage.problems.primer.cells import OPERATIONS
 from tutelage.problems.primer.story import MAX_WRONG_NUMBER, Line, Story, compute, expression
 
 ANSWER_MARK = "answer: "
+OUTPUT_MARK = "```output\n"
+"""Where a mixed solution pauses: the program before it is run, and `output_text` put in."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ def plan_text(story: Story, moves: list[Move]) -> str:
     return f"plan: {', '.join(tags)}"
 
 
+def output_text(output: str) -> str:
+    """What is put in after `OUTPUT_MARK`: a program's output and the end of its block."""
+    return output.rstrip("\n") + "\n```\n"
+
+
 def mixed_parts(story: Story, moves: list[Move]) -> tuple[str, str, str]:
     """A mixed solution in three parts: written before the program runs, put in by the runner, written after it.
 
@@ -105,5 +112,5 @@ def mixed_parts(story: Story, moves: list[Move]) -> tuple[str, str, str]:
     lines = write_moves(story, without_slips(moves))
     if lines is None:
         raise ValueError(f"moves {moves} lead outside 0..{MAX_WRONG_NUMBER} in story {story.to_json()}; draw others")
-    before = f"{plan_text(story, moves)}\n```python\n{program_text(story, moves)}\n```\n```output\n"
-    return before, f"{lines[-1].result}\n```\n", f"{ANSWER_MARK}{lines[-1].result}"
+    before = f"{plan_text(story, moves)}\n```python\n{program_text(story, moves)}\n```\n{OUTPUT_MARK}"
+    return before, output_text(str(lines[-1].result)), f"{ANSWER_MARK}{lines[-1].result}"
