@@ -68,8 +68,8 @@ def _decode(kind: Any, value: Any) -> Any:
         return None
     if origin in (typing.Union, types.UnionType):
         return _decode(next(a for a in args if a is not type(None)), value)
-    if dataclasses.is_dataclass(kind):
-        return kind.from_json(value)  # type: ignore[union-attr]
+    if isinstance(kind, type) and issubclass(kind, Record):
+        return kind.from_json(value)
     if origin is tuple:
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_decode(args[0], v) for v in value)
@@ -101,7 +101,7 @@ _HINTS: dict[type, dict[str, Any]] = {}
 
 def _hints(cls: type) -> dict[str, Any]:
     if cls not in _HINTS:
-        names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        names = {f.name for f in dataclasses.fields(cls)}
         _HINTS[cls] = {k: v for k, v in typing.get_type_hints(cls).items() if k in names}
     return _HINTS[cls]
 

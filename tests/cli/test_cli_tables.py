@@ -23,13 +23,13 @@ REPORT: dict[str, Any] = {
         {"iteration": 0, "greedy": accuracy(0.357), "maj@8": accuracy(0.4), "pairs": None, "seconds": 20.2},
         {
             "iteration": 1, "greedy": accuracy(0.8), "maj@8": accuracy(0.85), "pairs": 1210, "steps": 75,
-            "chosen_logprob": -11.123, "rejected_logprob": -1043.9, "seconds": 170.2, "alarms": ["rejected is high"],
+            "chosen_logprob": -11.123, "rejected_logprob": -1043.9, "seconds": 170.2,
         },
     ],
     "paired_test": {"difference": 0.443, "low": 0.39, "high": 0.5, "p_value": 1e-9, "n": 500},
     "outcomes": {"correct": 900, "incorrect": 300, "no_answer": 0, "truncated": 4, "timeout": 0, "error": 1},
     "time_spent": {"sampling": 60.0, "learning": 100.0, "grading": 10.0, "other": 30.0},
-    "warnings": ["1 of 1205 samples could not be graded"],
+    "alarms": ["1 of 1205 samples could not be graded", "iteration 1: rejected is high"],
     "run_folder": "demo-seed0",
 }  # fmt: skip
 
@@ -56,8 +56,8 @@ def test_the_report_says_everything_within_80_columns() -> None:
         "1205 practice samples: 900 correct, 300 incorrect, 4 cut off, 1 failed; the undecided and the failed are left "
         "out of learning",
         "took 3 min 10 s: learning 50 %, sampling 30 %, other 15 %, grading 5 %",
-        "alarm in iteration 1: rejected is high",
-        "warning: 1 of 1205",
+        "alarm: iteration 1: rejected is high",
+        "alarm: 1 of 1205",
         "run folder: runs/demo-seed0",
         "tutelage eval runs/demo-seed0/checkpoints/it1 --data primer:test",
     ):

@@ -58,14 +58,14 @@ def test_frequencies_follow_the_distribution(params: SamplingParams) -> None:
 
 
 def test_a_wide_nucleus_is_sorted_whole() -> None:
-    logits = torch.zeros(1, 5000)
-    logits[0, 4999] = 3.0
-    count = 4000
+    logits = torch.zeros(1, 3000)
+    logits[0, 2999] = 3.0
+    count = 3000
     params = [SamplingParams(top_p=0.9)] * count
     drawn = draw(logits.expand(count, -1), Filters.of(params), torch.from_numpy(uniforms(1, count)))
-    assert len(drawn.tokens.unique()) > 2000
-    share = float((drawn.tokens == 4999).float().mean())
-    assert share == pytest.approx(math.exp(3) / (math.exp(3) + 4999) / 0.9, abs=0.003)
+    assert len(drawn.tokens.unique()) > 1500
+    share = float((drawn.tokens == 2999).float().mean())
+    assert share == pytest.approx(math.exp(3) / (math.exp(3) + 2999) / 0.9, abs=0.006)
 
 
 def test_rows_do_not_touch_each_other() -> None:

@@ -35,12 +35,14 @@ def test_a_sample_depends_on_its_request_and_seed_only(kind: str, load: Any, hel
     assert all(bits(few[i]) == bits(together[i]) for i in few)
 
 
-@pytest.mark.parametrize("heads, key_heads", [(4, 4), (8, 1)])
-def test_bits_hold_past_the_length_at_which_kernels_split_their_keys(heads: int, key_heads: int, helpers: Any, load: Any) -> None:
+@pytest.mark.parametrize("hidden, heads, key_heads", [(64, 4, 4), (64, 8, 1), (128, 4, 4), (128, 4, 2), (128, 4, 1)])
+def test_bits_hold_past_the_length_at_which_kernels_split_their_keys(
+    hidden: int, heads: int, key_heads: int, helpers: Any, load: Any
+) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=103, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+    config = LlamaConfig(vocab_size=103, hidden_size=hidden, intermediate_size=96, num_hidden_layers=2,
                          num_attention_heads=heads, num_key_value_heads=key_heads, max_position_embeddings=2048)  # fmt: skip
     config._attn_implementation = "sdpa"
     model, tokenizer = LlamaForCausalLM(config).eval(), load("llama")[1]
@@ -133,6 +135,7 @@ def test_greedy_is_what_generate_gives(load: Any, helpers: Any) -> None:
 def test_endings(load: Any, helpers: Any) -> None:
     model, tokenizer = load("llama")
     session = LocalSampler(model, tokenizer, context=64)
+    session._end_ids = frozenset()
     prompt = tuple(range(20, 50))
     free = helpers.answers(session, [helpers.ask("f.0", prompt, seed=5, max_new_tokens=500)])["f.0"]
     assert free.finish_reason == "length" and len(free.token_ids) == 64 - 30

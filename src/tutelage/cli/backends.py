@@ -288,7 +288,7 @@ class Samplers:
                 advice="set sampler= to one of these",
             )  # fmt: skip
         self._opener = kinds[self.kind]
-        self._script = self._load_script() if self.kind == "scripted" else None
+        self._script = self._load_script()
 
     def open(self, weights: Weights) -> AbstractContextManager[SamplerSession]:
         """A session that samples from `weights`; close it by leaving the context."""
@@ -335,6 +335,8 @@ class Samplers:
         return ScriptedSampler(self._script, self.tokenizer, weights.policy)
 
     def _load_script(self) -> Callable[[Any], Any]:
-        from tutelage.sampling.scripted import load_script
+        if self.kind == "scripted" and self.where:
+            from tutelage.sampling.scripted import load_script
 
-        return load_script(self.where) if self.where else rehearsal_script(self.problems, self.prompter)
+            return load_script(self.where)
+        return rehearsal_script(self.problems, self.prompter)

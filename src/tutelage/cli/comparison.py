@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from tutelage.cli.tables import difference_in_words, percent
+from tutelage.cli.tables import difference_in_words, percent, result_console
 from tutelage.errors import InputError
 from tutelage.evaluation.comparisons import Comparison, compare
 from tutelage.evaluation.results import Recorded, load_result
@@ -46,7 +46,7 @@ def print_comparison(a: str, b: str, *, strategy: str | None, seed: int, as_json
     Raises:
         InputError: a folder without evaluations, no strategy in common, or fewer than two problems in common.
     """
-    first, second = open_side(a), open_side(b)
+    first, second, console = open_side(a), open_side(b), result_console()
     for name in [strategy] if strategy else shared_strategies(first, second):
         result = compare(first.recorded.values(name, first.name), second.recorded.values(name, second.name), seed=seed)
         costs = [side.recorded.tokens(name, side.name) for side in (first, second)]
@@ -54,7 +54,8 @@ def print_comparison(a: str, b: str, *, strategy: str | None, seed: int, as_json
             sides = {"first": first.label, "second": second.label, "first_tokens": costs[0], "second_tokens": costs[1]}
             typer.echo(json.dumps({"strategy": name, "sides": sides, **result.to_json()}))
         else:
-            typer.echo("\n".join(_lines(name, first, second, result, costs)))
+            for line in _lines(name, first, second, result, costs):
+                console.print(line, markup=False)
 
 
 def open_side(text: str) -> Side:

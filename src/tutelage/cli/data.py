@@ -25,7 +25,7 @@ def list_() -> None:
 
 @app.command("show")
 def show(
-    data: Annotated[str, typer.Argument(help=DATA_HELP)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most problems shown.")] = 3,
 ) -> None:
     """Show the first problems of a data set, and what is in it."""
@@ -36,7 +36,7 @@ def show(
 
 @app.command("import")
 def import_(
-    data: Annotated[str, typer.Argument(help=DATA_HELP)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
     output: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="File to write; must not exist.")],
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="Most problems.", show_default="all")
@@ -50,7 +50,7 @@ def import_(
 
 @app.command("check")
 def check(
-    data: Annotated[str, typer.Argument(help="Training data: " + DATA_HELP)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Training data: " + DATA_HELP)],
     against: Annotated[str, typer.Option("--against", help="Test data whose questions must not be in it.")],
 ) -> None:
     """Look for test questions inside training data; exit code 1 where some are found."""

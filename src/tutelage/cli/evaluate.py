@@ -10,11 +10,14 @@ import typer
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="`primer`, a model or adapter folder (RUN/checkpoints/it3), or a hub name.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="`primer`, a model or adapter folder (RUN/checkpoints/it3), or a hub name."
+        ),
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Further settings, e.g. temperature=0.6 max_new_tokens=1024."),
+        typer.Argument(metavar="KEY=VALUE", help="Further settings, e.g. temperature=0.6 max_new_tokens=1024."),
     ] = None,
     data: Annotated[str, typer.Option("--data", "-d", help="A name, a file, or `format:path`.")] = "",
     strategy: Annotated[
@@ -44,4 +47,9 @@ def evaluate(
     words += [f"model={model}", *(f"{key}={value}" for key, value in given.items() if value is not None)]
     if strategy:
         words.append(f"strategies={','.join(strategy)}")
-    run_evaluation(load_settings(EvalSettings, overrides=words), resume=resume)
+    run_evaluation(
+        load_settings(
+            EvalSettings, overrides=words, advice="`tutelage eval --help` and docs/config.md tell of all settings"
+        ),
+        resume=resume,
+    )

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from tutelage.cli.backends import MAY_DIFFER, Splits, assemble_with
 from tutelage.cli.progress import open_progress
-from tutelage.cli.run import choose_folder, explain, short_name
+from tutelage.cli.run import check_model_name, choose_folder, explain, short_name
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
 from tutelage.config.settings import ModelSettings, SamplerSettings, setting
 from tutelage.config.writing import resolved
@@ -79,10 +79,11 @@ def run_evaluation(config: EvalSettings, *, resume: bool) -> dict[str, Any]:
     folder = choose_folder(RECIPE, config.output_dir, config.model, resume=resume)
     again = ["tutelage", "eval", config.model, "--data", config.data, "--output", str(folder), "--resume"]
     again[4:4] = [word for name in config.strategies for word in ("-s", name)]
+    check_model_name(config.model)
     progress = open_progress()
-    progress.note(f"{'resuming' if resume else 'evaluation folder'}: {folder}")
     try:
         with open_eval_bench(config, folder, progress=progress, resume=resume) as bench:
+            progress.note(f"{'resuming' if resume else 'evaluation folder'}: {folder}")
             report = measure(config, bench)
     except (Exception, KeyboardInterrupt) as error:  # the named boundary: it becomes one of ours, with its cause
         raise explain(error, folder, again) from error

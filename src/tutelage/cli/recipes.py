@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="A recipe, to see its settings.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="RECIPE", help="A recipe, to see its settings.")] = None,
 ) -> None:
     """List the recipes, or every setting of one of them."""
     if name is None:

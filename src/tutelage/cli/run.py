@@ -16,22 +16,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tutelage.errors import ConfigError, NothingToLearn, RunError, RunFailed, TutelageError
+from tutelage.errors import ConfigError, ModelError, NothingToLearn, RunError, RunFailed, TutelageError
 
 if TYPE_CHECKING:
     from tutelage.recipes import RecipeInfo
 
 OPTIONS = ("--config", "--resume", "--dry-run", "--help")
 RUNS = Path("runs")
+BUILT_IN = "primer"
 TIME_FORMAT = "%Y%m%d-%H%M%S"
 TIME_PATTERN = re.compile(r"\d{8}-\d{6}(-\d+)?")
 
 
 def run(
-    recipe: Annotated[str, typer.Argument(help="The recipe; `tutelage recipes` lists them.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe; `tutelage recipes` lists them.")],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings; they win over the file's, later ones over earlier."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings; they win over the file's, later ones over earlier."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="A TOML file of settings.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in output_dir, or the newest.")] = False,
@@ -94,12 +95,13 @@ def execute(plan: Plan) -> dict[str, Any]:
     from tutelage.cli.tables import print_report, result_console
 
     config = plan.config.model_copy(update={"output_dir": str(plan.folder)})
+    check_model_name(config.model)
     progress = open_progress()
-    progress.note(f"{'resuming' if plan.resume else 'run folder'}: {plan.folder}")
     try:
         with open_bench(
             config, recipe=plan.info.name, folder=plan.folder, progress=progress, resume=plan.resume
         ) as bench:
+            progress.note(f"{'resuming' if plan.resume else 'run folder'}: {plan.folder}")
             report: dict[str, Any] = plan.module.run(config, bench)
     except (Exception, KeyboardInterrupt) as error:  # the named boundary: it becomes one of ours, with its cause
         raise explain(error, plan.folder, plan.again) from error
@@ -194,6 +196,29 @@ def refuse_unknown_options(words: Sequence[str], *, options: Sequence[str] = OPT
         near = nearest(word.lstrip("-"), [option.lstrip("-") for option in options]) if word.startswith("-") else ""
         if near:
             raise ConfigError([f"{word!r} (command line): no such option; did you mean --{near}?"])
+
+
+def check_model_name(model: str) -> None:
+    """Refuse what is plainly no model, before a hub is asked for it.
+
+    Raises:
+        ModelError: a run folder instead of one of its checkpoints, or a slip of `primer`.
+    """
+    from tutelage.config.loading import nearest
+
+    folder = Path(model)
+    if (folder / "run.json").is_file():
+        found = sorted((folder / "checkpoints").glob("*/"), key=lambda path: path.stat().st_mtime)
+        wanted = "one of " + ", ".join(map(str, found)) if found else "a model folder"
+        raise ModelError(
+            "this is a run, not a model", seen=model, expected=wanted,
+            advice=f"name {found[-1]}" if found else "the run has no checkpoint yet; go on with --resume",
+        )  # fmt: skip
+    if not folder.exists() and "/" not in model and model != BUILT_IN and nearest(model, [BUILT_IN]):
+        raise ModelError(
+            f"there is no model {model!r}; did you mean {BUILT_IN}?", seen=model,
+            expected=f"{BUILT_IN}, a folder, or a hub name", advice=f"model={BUILT_IN}",
+        )  # fmt: skip
 
 
 def short_name(model: str) -> str:

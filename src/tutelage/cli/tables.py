@@ -45,7 +45,6 @@ def print_report(report: Mapping[str, Any], console: Console, *, folder: Path | 
         paired_sentence(report),
         outcome_sentence(report.get("outcomes") or {}),
         time_sentence(report),
-        *(f"warning: {text}" for text in report.get("warnings") or ()),
         *alarm_sentences(report),
         f"run folder: {where}" if where else "",
     ]
@@ -149,11 +148,8 @@ def time_sentence(report: Mapping[str, Any]) -> str:
 
 
 def alarm_sentences(report: Mapping[str, Any]) -> list[str]:
-    """What went wrong in learning, iteration by iteration."""
-    found = [f"alarm: {text}" for text in report.get("alarms") or ()]
-    for row in report.get("iterations") or ():
-        found += [f"alarm in iteration {row['iteration']}: {text}" for text in row.get("alarms") or ()]
-    return found
+    """What looks wrong, over all iterations."""
+    return [f"alarm: {text}" for text in report.get("alarms") or ()]
 
 
 def next_steps(report: Mapping[str, Any], folder: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ Whatever the user has set is left alone.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import MutableMapping
 
 from tutelage.errors import InputError
@@ -49,6 +50,8 @@ def configure_threads(environment: MutableMapping[str, str] | None = None) -> in
             target.setdefault(name, str(threads))
     for name, value in QUIET.items():
         target.setdefault(name, value)
+    # What transformers says of its own future is nothing a user of a command can act on.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
     return threads
 
 

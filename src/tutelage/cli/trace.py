@@ -28,28 +28,49 @@ HIDDEN = ("prompt_ids", "token_ids", "token_logprobs", "target_ids", "weights", 
 
 
 def trace(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     record: Annotated[str, typer.Argument(metavar="ID", help="A record's id, or the beginning of one.")],
     as_json: Annotated[bool, typer.Option("--json", help="Every field, a JSON object a line.")] = False,
 ) -> None:
     """Show where a record came from: pair, sampled text, verdict, problem."""
     from tutelage.store.lineage import trace as walk
 
-    for link in walk(run, record):
+    links = walk(run, record)
+    tokenizer = None if as_json else _tokenizer(run)
+    for link in links:
         if as_json:
             typer.echo(json.dumps({"kind": link.kind, "relation": link.relation, "depth": link.depth,
                                    "id": link.id, "record": link.record}, ensure_ascii=False))  # fmt: skip
         else:
-            typer.echo("\n".join(_lines(link)))
+            typer.echo("\n".join(_lines(link, tokenizer)))
 
 
-def _lines(link: Link) -> list[str]:
+def _tokenizer(run: Path) -> Any:
+    """The tokenizer of the run's model, to show prompts as text; None where it does not lie on this machine."""
+    from tutelage.primer import model_path
+    from tutelage.store.run import Run
+
+    name = str(Run.open(run).config.get("model", ""))
+    file = (model_path() if name == "primer" else Path(name)) / "tokenizer.json"
+    if not file.is_file():
+        return None
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        return None
+    return Tokenizer.from_file(str(file))
+
+
+def _lines(link: Link, tokenizer: Any) -> list[str]:
     indent = "  " * link.depth
-    relation = f"{link.relation}: " if link.relation else ""
+    relation = f"{link.relation}: " if link.relation not in ("", link.kind, "problem") else ""
     head = f"{indent}{relation}{link.kind.removesuffix('s') or 'record'} {link.id}"
     if link.record is None:
         return [f"{head} (not in this run)"]
-    return [head, *(f"{indent}    {line}" for name in _names(link) for line in _field(name, link.record[name]))]
+    shown = [line for name in _names(link) for line in _field(name, link.record[name])]
+    if tokenizer is not None and "prompt_ids" in link.record:
+        shown = [*_field("prompt", tokenizer.decode(link.record["prompt_ids"], skip_special_tokens=False)), *shown]
+    return [head, *(f"{indent}    {line}" for line in shown)]
 
 
 def _names(link: Link) -> list[str]:

@@ -39,6 +39,7 @@ __all__ = ["FieldDoc", "describe", "load_settings", "nearest", "resolved", "to_t
 Model = TypeVar("Model", bound=BaseModel)
 NONE_WORDS = ("none", "null")
 COMMAND_LINE = "command line"
+ADVICE = "`tutelage recipes NAME` lists every setting with its range and default"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class _Given:
     where: str
 
 
-def load_settings(cls: type[Model], *, file: Path | None = None, overrides: Sequence[str] = ()) -> Model:
+def load_settings(
+    cls: type[Model], *, file: Path | None = None, overrides: Sequence[str] = (), advice: str = ADVICE
+) -> Model:
     """The settings of `cls` from a file and from the command line.
 
     Args:
@@ -58,6 +61,7 @@ def load_settings(cls: type[Model], *, file: Path | None = None, overrides: Sequ
         file: a TOML file of top-level keys, or None.
         overrides: words of the form `key=value`. A value is read as TOML where it can be (`3`, `1e-5`, `true`,
             `["a", "b"]`), else as text; `none` and `null` mean none where the setting may be none.
+        advice: what the message says to do.
 
     Raises:
         ConfigError: with every problem found: a file that cannot be read, a word without `=`, an unknown key (with
@@ -77,7 +81,7 @@ def load_settings(cls: type[Model], *, file: Path | None = None, overrides: Sequ
         found = [_explain(cls, detail, given) for detail in details]
         problems += [text for text in dict.fromkeys(found) if text not in problems]
     if problems:
-        raise ConfigError(problems, advice="`tutelage recipes NAME` lists every setting with its range and default")
+        raise ConfigError(problems, advice=advice)
     return settings
 
 

@@ -177,7 +177,9 @@ def nothing_to_learn(problems: list[Problem], outcomes: dict[str, int], t: int) 
     """The error that says why no pair could be made, and what to try."""
     total, correct = sum(outcomes.values()), outcomes["correct"]
     shown = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
-    if correct == 0:
+    if outcomes["truncated"] > total / 2:
+        advice = "most samples were cut short: raise max_new_tokens, or start from a model that ends its answers"
+    elif correct == 0:
         advice = (
             "the model solves none of these problems: start from a stronger or fine-tuned model (tutelage run sft), "
             "give it worked examples (num_shots=4), easier problems, more samples or a longer max_new_tokens; "

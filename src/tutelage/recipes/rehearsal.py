@@ -6,6 +6,7 @@ together before real hours are spent. It says nothing about the model.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 from tutelage.records import Problem, seed_of
@@ -24,9 +25,11 @@ def rehearsal_script(problems: Mapping[str, Problem], prompter: Prompter) -> Cal
     def answer(request: SampleRequest) -> list[int]:
         problem = problems[request.problem_id]
         toss = seed_of("rehearsal", problem.id, request.index)
-        if toss % 2 == 0:
-            return list(prompter.target_ids(problem))
-        return list(prompter.target_ids(_another(problem, ordered, toss)))
+        shown = problem if toss % 2 == 0 else _another(problem, ordered, toss)
+        whole = prompter.target_ids(shown)
+        if len(whole) > request.params.max_new_tokens:  # the bare answer, rather than a solution cut short
+            whole = prompter.target_ids(dataclasses.replace(shown, solution=None))
+        return list(whole)
 
     return answer
 

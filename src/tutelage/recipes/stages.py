@@ -184,7 +184,7 @@ def grade(
 
 def count_outcomes(verdicts: Iterable[Verdict]) -> dict[str, int]:
     """How many verdicts of each outcome, all seven named."""
-    return dict(tally(list(verdicts)))
+    return {str(outcome): count for outcome, count in tally(verdicts).items()}
 
 
 def evaluate(

@@ -16,6 +16,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME = "tutelage_decode"
+LEAST_WIDTH = 32
+"""Narrower heads go to `sdpa`: there a batched product's bits depend on how many keys it has."""
 UNUSUAL = ("softcap", "s_aux", "position_bias")
 
 
@@ -41,7 +43,7 @@ def decode_attention(
         `(B, T, heads, D)`, and no weights.
     """
     rows, heads, new, width = query.shape
-    if new != 1 or attention_mask is None or any(kwargs.get(name) is not None for name in UNUSUAL):
+    if new != 1 or width < LEAST_WIDTH or attention_mask is None or any(kwargs.get(name) is not None for name in UNUSUAL):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     shared = query.reshape(rows, key.shape[1], heads // key.shape[1], width)
     scores = torch.matmul(shared, key.transpose(2, 3))
