@@ -82,7 +82,7 @@ def test_model_names_are_not_markup() -> None:
 def test_a_difference_that_may_be_chance_is_called_so() -> None:
     words = difference_in_words({"difference": -0.01, "low": -0.03, "high": 0.01, "p_value": 0.4, "n": 300})
     assert words == (
-        "-1.0 points (95 % interval -3.0 to +1.0), p = 0.4000, on the same 300 problems: not more than chance would do"
+        "-1.0 points (95 % interval -3.0 to +1.0), p = 0.4000, on the same 300 problems: this may be chance"
     )
     assert difference_in_words({"difference": -0.1, "low": -0.2, "high": -0.05, "p_value": 0.001, "n": 30}).endswith(
         "a loss, and more than chance"

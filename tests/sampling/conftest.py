@@ -56,7 +56,13 @@ def random_requests(count: int, seed: int, *, longest: int = 60, per_prompt: int
         prompt = tuple(rng.randrange(8, 100) for _ in range(rng.randint(1, longest)))
         for index in range(per_prompt):
             requests.append(
-                ask(f"{problem}.{index}", prompt, seed=rng.getrandbits(60), max_new_tokens=rng.randint(3, 40), index=index)
+                ask(
+                    f"{problem}.{index}",
+                    prompt,
+                    seed=rng.getrandbits(60),
+                    max_new_tokens=rng.randint(3, 40),
+                    index=index,
+                )
             )
     return requests
 

@@ -65,7 +65,9 @@ def test_each_request_gets_the_adapter_it_names(load: Any, helpers: Any) -> None
         assert completion.token_logprobs == pytest.approx(expected, abs=1e-4)
 
 
-def test_an_adapter_is_loaded_published_and_replaced(load: Any, helpers: Any, tmp_path: Path, tiny_model_dir: Any) -> None:
+def test_an_adapter_is_loaded_published_and_replaced(
+    load: Any, helpers: Any, tmp_path: Path, tiny_model_dir: Any
+) -> None:
     model, tokenizer = load("llama")
     for version in (1, 2):
         wrapped(model, ("answer",), seed=version).save_pretrained(tmp_path / str(version))
@@ -91,7 +93,9 @@ def test_an_adapter_is_loaded_published_and_replaced(load: Any, helpers: Any, tm
     assert base.token_logprobs == pytest.approx(plain_logprobs(model, base), abs=1e-4)
 
 
-def test_requests_made_before_publishing_are_answered_by_the_old_weights(load: Any, helpers: Any, tmp_path: Path) -> None:
+def test_requests_made_before_publishing_are_answered_by_the_old_weights(
+    load: Any, helpers: Any, tmp_path: Path
+) -> None:
     model, tokenizer = copy.deepcopy(load("llama")[0]), load("llama")[1]
     other = copy.deepcopy(model)
     with torch.no_grad():

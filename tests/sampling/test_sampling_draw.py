@@ -82,7 +82,9 @@ def test_rows_do_not_touch_each_other() -> None:
 
 def test_greedy_takes_the_likeliest_whatever_the_uniform() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0]]).expand(3, -1)
-    drawn = draw(logits, Filters.of([SamplingParams(temperature=0, top_p=0.5)] * 3), torch.tensor([0.0, 0.5, 0.999]).double())
+    drawn = draw(
+        logits, Filters.of([SamplingParams(temperature=0, top_p=0.5)] * 3), torch.tensor([0.0, 0.5, 0.999]).double()
+    )
     assert drawn.tokens.tolist() == [1, 1, 1]
     assert drawn.logprobs[0].item() == pytest.approx(2 - math.log(1 + math.e**2 + math.e), abs=1e-6)
 

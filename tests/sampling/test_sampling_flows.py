@@ -30,7 +30,9 @@ class Backwards:
         while self.waiting:
             request = self.waiting.pop()
             if request.id != self.drop:
-                yield completion_of(request, Drawn([request.seed], [-1.0], "t", "stop"), model="m", tokenizer_digest="d")
+                yield completion_of(
+                    request, Drawn([request.seed], [-1.0], "t", "stop"), model="m", tokenizer_digest="d"
+                )
 
 
 def ask(name: str, seed: int) -> SampleRequest:
@@ -84,7 +86,9 @@ def test_a_flow_that_raises_is_its_own_failure() -> None:
     def twice() -> Generator[Any, Any, None]:
         yield ask("x", 1), ask("x", 2)
 
-    results = dict(drive({"bad": bad(), "good": counting("g", 4), "wrong": wrong(), "twice": twice()}.items(), Backwards()))
+    results = dict(
+        drive({"bad": bad(), "good": counting("g", 4), "wrong": wrong(), "twice": twice()}.items(), Backwards())
+    )
     assert results["good"] == 6
     assert isinstance(results["bad"], FlowFailed) and isinstance(results["bad"].error, ZeroDivisionError)
     assert results["bad"].num_requests == 1

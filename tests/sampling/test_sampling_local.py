@@ -127,8 +127,12 @@ def test_first_tokens_follow_the_models_distribution(load: Any, helpers: Any) ->
 def test_greedy_is_what_generate_gives(load: Any, helpers: Any) -> None:
     model, tokenizer = load("llama")
     prompt = tuple(range(20, 60))
-    found = helpers.answers(LocalSampler(model, tokenizer), [helpers.ask("p.0", prompt, temperature=0, max_new_tokens=30)])
-    reference = model.generate(torch.tensor([prompt]), attention_mask=torch.ones(1, 40), do_sample=False, max_new_tokens=30)
+    found = helpers.answers(
+        LocalSampler(model, tokenizer), [helpers.ask("p.0", prompt, temperature=0, max_new_tokens=30)]
+    )
+    reference = model.generate(
+        torch.tensor([prompt]), attention_mask=torch.ones(1, 40), do_sample=False, max_new_tokens=30
+    )
     assert list(found["p.0"].token_ids) == reference[0, 40:].tolist()
 
 
@@ -187,7 +191,9 @@ def test_provenance_is_copied(load: Any, helpers: Any) -> None:
         ({"version": 2}, "not in use"),
     ],
 )
-def test_what_cannot_be_served_comes_back_as_an_error(change: dict[str, Any], reason: str, load: Any, helpers: Any) -> None:
+def test_what_cannot_be_served_comes_back_as_an_error(
+    change: dict[str, Any], reason: str, load: Any, helpers: Any
+) -> None:
     model, tokenizer = load("llama")
     session = LocalSampler(model, tokenizer, context=64)
     bad = dataclasses.replace(helpers.ask("bad.0", (9, 10), max_new_tokens=4), **change)

@@ -89,4 +89,6 @@ def test_the_light_backends_need_no_torch() -> None:
         "import sys, tutelage.sampling.scripted, tutelage.sampling.replay, tutelage.sampling.server, tutelage.sampling.flows;"
         "print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -149,7 +149,9 @@ def test_what_may_pass_is_tried_again(first: Any, stub: Stub, connect: Any, help
                                                   ((400, {}, "bad request"), 1, "HTTP 400"),
                                                   ((401, {}, "who are you"), 1, "HTTP 401"),
                                                   ((200, {}, "[]"), 3, "malformed")])  # fmt: skip
-def test_what_does_not_pass_is_an_error(answer: Any, tries: int, words: str, stub: Stub, connect: Any, helpers: Any) -> None:
+def test_what_does_not_pass_is_an_error(
+    answer: Any, tries: int, words: str, stub: Stub, connect: Any, helpers: Any
+) -> None:
     stub.answer = lambda body: answer
     found = helpers.answers(connect(max_retries=2), [helpers.ask("p.0", (20,))])["p.0"]
     assert found.finish_reason == "error" and words in found.note and len(stub.bodies) == tries
@@ -248,7 +250,9 @@ def test_token_ids_and_logprobs_are_taken_where_they_fit(load: Any, helpers: Any
         ({}, {"stop": ("#",)}, "ab", "stop"),
     ],
 )
-def test_stop_texts_are_put_back(fields: dict[str, Any], params: dict[str, Any], text: str, reason: str, load: Any, helpers: Any) -> None:
+def test_stop_texts_are_put_back(
+    fields: dict[str, Any], params: dict[str, Any], text: str, reason: str, load: Any, helpers: Any
+) -> None:
     drawn = read_answer(said(fields.pop("text", "ab"), **fields), helpers.ask("p.0", (20,), **params), load("llama")[1])
     assert (drawn.text, drawn.finish_reason) == (text, reason)
 

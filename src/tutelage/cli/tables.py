@@ -14,7 +14,7 @@ from rich.table import Table
 from tutelage.cli.progress import show_seconds
 from tutelage.records import OUR_OUTCOMES
 
-SMALL_P = 0.0001
+SMALL_P, SIGNIFICANT = 0.0001, 0.05
 WORDS_OF_OUTCOMES = {
     "correct": "correct",
     "incorrect": "incorrect",
@@ -109,8 +109,8 @@ def difference_in_words(test: Mapping[str, Any]) -> str:
     """A paired test: the difference in points, its interval, p, n, and whether it is more than chance."""
     p = test["p_value"]
     shown = f"p < {SMALL_P:.4f}" if p < SMALL_P else f"p = {p:.4f}"
-    if test["low"] <= 0 <= test["high"]:
-        meaning = "not more than chance would do"
+    if p >= SIGNIFICANT:
+        meaning = "this may be chance"
     else:
         meaning = "more than chance" if test["difference"] > 0 else "a loss, and more than chance"
     return (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from tutelage.errors import SamplerFailed
-from tutelage.records import Completion, Role, SamplingParams, SegmentKind, record_id, seed_of
+from tutelage.records import Completion, Policy, Role, SamplingParams, SegmentKind, record_id, seed_of
 from tutelage.sampling.session import SampleRequest, SamplerSession
 
 R = TypeVar("R")
@@ -212,6 +212,7 @@ def child_request(
     parent: Completion,
     *,
     role: Role | None = None,
+    policy: Policy | None = None,
     params: SamplingParams | None = None,
     prompt_ids: tuple[int, ...] | None = None,
     branch_position: int | None = None,
@@ -223,6 +224,7 @@ def child_request(
     Args:
         parent: a completion that ended well.
         role: None takes the parent's.
+        policy: whose turn it is, e.g. another adapter's; None takes the parent's.
         params: None takes the parent's.
         prompt_ids: None continues the parent: its prompt, and its tokens up to `branch_position`.
         branch_position: how many of the parent's tokens are kept; None keeps all.
@@ -230,7 +232,7 @@ def child_request(
         index: which of several children, from 0.
     """
     kept = len(parent.token_ids) if branch_position is None else branch_position
-    role = role or parent.role
+    role, policy = role or parent.role, policy or parent.policy
     before = parent.prompt_ids + parent.token_ids[:kept] if prompt_ids is None else prompt_ids
     return SampleRequest(
         id=record_id(parent.stage, parent.problem_id, f"{parent.id}/{role}/{kept}", index),
@@ -239,8 +241,8 @@ def child_request(
         params=params or parent.params,
         seed=seed_of(parent.seed, role, kept, index),
         role=role,
-        adapter=parent.policy.adapter,
-        version=parent.policy.version,
+        adapter=policy.adapter,
+        version=policy.version,
         continues=parent.id if prompt_ids is None else None,
         parent_id=parent.id,
         branch_position=kept if prompt_ids is None else None,
