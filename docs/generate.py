@@ -11,15 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import BaseModel
 
 from tutelage.cli.evaluation import EvalSettings
 from tutelage.cli.main import app
 from tutelage.config.describing import FieldDoc, describe
+from tutelage.config.settings import (
+    EvaluationSettings,
+    ModelSettings,
+    RunSettings,
+    SamplerSettings,
+    TrainingSettings,
+)
 from tutelage.recipes import RECIPES
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- made by docs/generate.py; do not edit -->"
 SKIPPED = ("help",)
+SHARED = (ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings)
 
 
 def cli_page() -> str:
@@ -40,12 +49,16 @@ def config_page() -> str:
         "earlier ones. `none` unsets a setting that may be none. An unknown key is an error, and so is a value out of",
         "range; all problems are told at once. `--dry-run` prints the settings as they would be used.", "",
     ]  # fmt: skip
+    configs = {info.name: importlib.import_module(info.module).Config for info in RECIPES.values()}
     for info in RECIPES.values():
-        module = importlib.import_module(info.module)
         lines += [f"## {info.name}", "", f"{info.summary[0].upper()}{info.summary[1:]}. Source: {info.paper}.", ""]
-        lines += _settings(describe(module.Config))
+        lines += _own_settings(configs[info.name])
     lines += ["## eval", "", "The settings of `tutelage eval`, most of which its options set.", ""]
-    lines += _settings(describe(EvalSettings))
+    lines += _own_settings(EvalSettings)
+    for part in SHARED:
+        users = [name for name, config in {**configs, "eval": EvalSettings}.items() if issubclass(config, part)]
+        docs = describe(part)
+        lines += [f"## {docs[0].group}", "", f"Settings of {', '.join(users)}.", "", *map(_setting, docs), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -65,7 +78,7 @@ def _usage(path: str, command: Any) -> str:
 
 def _argument(param: Any) -> str:
     name = param.metavar or str(param.name).upper()
-    return name if param.required or name.startswith("[") else f"[{name}]"
+    return name if param.required else f"[{name}]" + ("..." if param.nargs == -1 else "")
 
 
 def _paragraphs(text: str | None) -> list[str]:
@@ -93,15 +106,21 @@ def _default(param: Any) -> str:
     return f" Default: {value}." if is_plain else ""
 
 
-def _settings(docs: list[FieldDoc]) -> list[str]:
-    lines: list[str] = []
-    group = ""
-    for doc in docs:
-        if doc.group != group:
-            group = doc.group
-            lines += [*([""] if lines else []), f"### {group}", ""]
-        lines.append(_setting(doc))
-    return [*lines, ""]
+def _own_settings(config: type[BaseModel]) -> list[str]:
+    """The settings that only this config has, and its defaults that differ from the shared ones."""
+    shared = {doc.name: doc for part in SHARED if issubclass(config, part) for doc in describe(part)}
+    docs = describe(config)
+    own = [_setting(doc) for doc in docs if doc.name not in shared]
+    other = [
+        f"`{doc.name}` {doc.default}" for doc in docs if doc.name in shared and doc.default != shared[doc.name].default
+    ]
+    groups = ", ".join(f"[{part}](#{_anchor(part)})" for part in dict.fromkeys(doc.group for doc in shared.values()))
+    return [*own, "", f"And those of: {groups}.", *([f"Other defaults: {', '.join(other)}."] if other else []), ""]
+
+
+def _anchor(heading: str) -> str:
+    """The anchor that Markdown readers give a heading."""
+    return "".join(char for char in heading.lower().replace(" ", "-") if char.isalnum() or char in "-_")
 
 
 def _setting(doc: FieldDoc) -> str:

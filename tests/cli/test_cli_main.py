@@ -15,7 +15,7 @@ from tutelage.cli import main as cli
 from tutelage.cli.failures import report_failure
 from tutelage.errors import InputError, MissingExtra, NothingToLearn, RunError, StorageFull
 
-HEAVY = ("torch", "transformers", "sympy", "pydantic", "numpy", "tokenizers", "peft")
+HEAVY = {"torch", "transformers", "sympy", "numpy", "tokenizers", "peft"}
 COMMANDS = ["demo", "run", "eval", "compare", "grade", "data", "trace", "recipes", "doctor"]
 
 
@@ -35,6 +35,10 @@ def loaded_by(*words: str) -> set[str]:
 )
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     assert loaded_by(*words).isdisjoint(HEAVY)
+
+
+def test_the_help_of_all_loads_no_pydantic_either() -> None:
+    assert "pydantic" not in loaded_by("--help")
 
 
 def test_grading_loads_no_model_library(tmp_path: Path) -> None:
@@ -72,7 +76,7 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "iterativerpo"], "did you mean iterative-rpo?"),
         (["recipes", "sfft"], "did you mean sft?"),
         (["demo", "--sead", "1"], "No such option"),
-        (["demo", "--seed", "x"], "not a valid int"),
+        (["demo", "--seed", "x"], "Invalid value for '--seed'"),
         (["compare", "only-one"], "Missing argument 'B'"),
         (["compare", "/none/a", "/none/b"], "there is no run in /none/a"),
         (["trace", "/none/a", "x"], "/none/a"),
@@ -163,3 +167,27 @@ def test_recipes_lists_them_and_shows_the_settings_of_one(capsys: pytest.Capture
     shown = capsys.readouterr().out
     assert "learning_rate = 1e-05   (number, above 0, at most 1)" in shown
     assert "model = required" in shown
+
+
+def test_without_the_packages_for_models_the_message_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert cli.main(["demo"]) == 2
+    assert "pip install 'tutelage[train]'" in capsys.readouterr().err
+
+
+def test_doctor_grade_and_data_work_without_the_packages_for_models(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"gold": "1", "prediction": "1"}\n')
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'peft', 'safetensors', 'tokenizers'): sys.modules[name] = None\n"
+        "from tutelage.cli.main import main\n"
+        "print([main(words) for words in (['doctor'], ['grade', 'a.jsonl'], ['data', 'show', 'primer'], ['demo'])])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 2]"
+    assert "missing sampling" in done.stdout and "pip install 'tutelage[train]'" in done.stderr

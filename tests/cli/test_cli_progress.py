@@ -23,6 +23,7 @@ def test_lines_come_ten_seconds_apart_with_rate_time_left_and_figures() -> None:
     clock, lines = Clock(), []
     progress = LineProgress(lines.append, clock=clock)
     progress.stage("it1-sample", 100)
+    progress.advance(0)
     clock.now = 4.0
     progress.advance(10)
     assert lines == []
@@ -42,11 +43,30 @@ def test_the_rate_forgets_the_leap_of_a_resumed_stage() -> None:
     clock, lines = Clock(), []
     progress = LineProgress(lines.append, clock=clock)
     progress.stage("it1-sample", 1000)
-    clock.now = 10.0
+    clock.now = 0.1
     progress.advance(900)
-    clock.now = 20.0
+    clock.now = 10.1
     progress.advance(10)
-    assert lines[-1].startswith("it1-sample: 910/1000, 1.0/s, 1 min 30 s left")
+    assert lines == ["it1-sample: 910/1000, 1.0/s, 1 min 30 s left"]
+
+
+def test_the_rate_of_a_stage_knows_nothing_of_the_stage_before() -> None:
+    clock, lines = Clock(), []
+    progress = LineProgress(lines.append, clock=clock)
+    progress.stage("a", 10)
+    clock.now = 9.0
+    progress.stage("b", 100)
+    progress.advance(0)
+    clock.now = 9.9
+    progress.advance(9)
+    clock.now = 10.0
+    progress.advance(1)
+    assert lines == ["b: 10/100, 10.0/s, 9.0 s left"]
+    clock.now = 19.9
+    progress.stage("c", 100)
+    clock.now = 20.0
+    progress.advance(5)
+    assert lines[1] == "c: 5/100"
 
 
 def test_notes_come_at_once_and_a_taken_away_figure_is_gone() -> None:
@@ -57,7 +77,7 @@ def test_notes_come_at_once_and_a_taken_away_figure_is_gone() -> None:
     progress.note("alarm")
     clock.now = 1.0
     progress.stage("learning")
-    assert lines == ["alarm", "learning: 0, 0.0/min, accuracy 1"]
+    assert lines == ["alarm", "learning: 0, accuracy 1"]
     progress.end()
     clock.now = 50.0
     progress.advance()

@@ -90,8 +90,10 @@ def test_a_difference_that_may_be_chance_is_called_so() -> None:
 
 
 def test_folders_with_spaces_are_quoted_in_what_to_try_next() -> None:
-    (_, command), *_ = next_steps(REPORT, "my runs/a")
-    assert command.startswith("tutelage eval 'my runs/a/checkpoints/it1' ")
+    (_, command), *_ = next_steps(REPORT, "my runs/a", {"eval_data": "jsonl:my data", "max_new_tokens": 96})
+    assert command == (
+        "tutelage eval 'my runs/a/checkpoints/it1' --data 'jsonl:my data' -s maj@8 -s pass@8 max_new_tokens=96"
+    )
 
 
 def test_an_estimate_in_words() -> None:

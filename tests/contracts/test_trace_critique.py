@@ -66,8 +66,17 @@ class Attempt:
 
 def solve(index: int) -> Generator[Any, Any, Attempt]:
     """Solve; where that is wrong, have it criticised and refine it."""
-    root = yield SampleRequest(record_id("s", "p", None, index), "p", ids(PROMPT), SamplingParams(), seed_of("p", index),
-                               adapter=ACTOR.adapter, version=ACTOR.version, stage="s", index=index)  # fmt: skip
+    root = yield SampleRequest(
+        record_id("s", "p", None, index),
+        "p",
+        ids(PROMPT),
+        SamplingParams(),
+        seed_of("p", index),
+        adapter=ACTOR.adapter,
+        version=ACTOR.version,
+        stage="s",
+        index=index,
+    )
     if judge(root).is_correct:
         return Attempt(root)
     said = yield child_request(

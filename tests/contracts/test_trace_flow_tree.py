@@ -133,7 +133,7 @@ def tree(characters: Any) -> Generator[Any, Any, tuple[bool, list[Node], list[Pr
                     chosen_id,
                     rejected_id,
                     "next-chunk",
-                )  # fmt: skip
+                )
             )
     return is_main_right, nodes, pairs, finals
 

@@ -128,8 +128,8 @@ def test_sample_all_keeps_the_order_of_the_requests() -> None:
 
 
 def completion(**fields: Any) -> Completion:
-    base = Completion("c", "p", "answer", Policy("m", "a", 2), "d", (1, 2), (3, 4), "ab", ((0, 2, "model"),), (-0.5, -0.25),
-                      "pause", SamplingParams(), 7, stage="s")  # fmt: skip
+    base = Completion("c", "p", "answer", Policy("m", "a", 2), "d", (1, 2), (3, 4), "ab", ((0, 2, "model"),),
+                      (-0.5, -0.25), "pause", SamplingParams(), 7, stage="s")  # fmt: skip
     return dataclasses.replace(base, **fields)
 
 

@@ -43,7 +43,8 @@ def test_bits_hold_past_the_length_at_which_kernels_split_their_keys(
 
     torch.manual_seed(0)
     config = LlamaConfig(vocab_size=103, hidden_size=hidden, intermediate_size=96, num_hidden_layers=2,
-                         num_attention_heads=heads, num_key_value_heads=key_heads, max_position_embeddings=2048)  # fmt: skip
+                         num_attention_heads=heads, num_key_value_heads=key_heads,
+                         max_position_embeddings=2048)  # fmt: skip
     config._attn_implementation = "sdpa"
     model, tokenizer = LlamaForCausalLM(config).eval(), load("llama")[1]
     lengths = (15, 185, 191, 200, 260, 505, 700)
@@ -235,6 +236,37 @@ def test_an_interrupted_iteration_can_go_on(load: Any, helpers: Any) -> None:
     assert sorted(c.id for c in first + rest) == sorted(r.id for r in requests)
 
 
+def test_an_interrupt_within_a_step_closes_the_session(load: Any, helpers: Any, monkeypatch: Any) -> None:
+    session = LocalSampler(*load("llama"), max_batch=8)
+    for request in helpers.random_requests(20, seed=3):
+        session.submit(request)
+    completions = session.completions()
+    first = next(completions)
+    assert first.finish_reason in ("stop", "length")
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session._forward, "logits", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(completions)
+    assert list(session.completions()) == []
+    with pytest.raises(SamplerFailed, match="closed"):
+        session.submit(helpers.ask("p.0", (9,)))
+
+
+def test_running_out_of_memory_says_what_to_do(load: Any, helpers: Any, monkeypatch: Any) -> None:
+    session = LocalSampler(*load("llama"))
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(session._forward, "logits", full)
+    session.submit(helpers.ask("p.0", (9, 10)))
+    with pytest.raises(SamplerFailed, match="max_batch"):
+        list(session.completions())
+
+
 def test_a_closed_session_takes_nothing(load: Any, helpers: Any) -> None:
     session = LocalSampler(*load("llama"))
     session.submit(helpers.ask("p.0", (9,)))
@@ -279,8 +311,9 @@ def test_a_sliding_window_is_kept(load: Any, helpers: Any) -> None:
     from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
-    size = {"vocab_size": 103, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "sliding_window": 12, "attn_implementation": "sdpa"}  # fmt: skip
+    size = {"vocab_size": 103, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "sliding_window": 12,
+            "attn_implementation": "sdpa"}  # fmt: skip
     models = [
         MistralForCausalLM(MistralConfig(**size)),
         Qwen2ForCausalLM(Qwen2Config(**size, use_sliding_window=True, max_window_layers=2)),

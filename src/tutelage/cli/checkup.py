@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import typer
 
+from tutelage.cli.failures import TRAIN_PACKAGES
 from tutelage.cli.plain_text import printable
 from tutelage.errors import TutelageError
 from tutelage.records import Problem
@@ -56,7 +57,13 @@ def print_checkup(model: str) -> bool:
     with _told(findings):
         typer.echo("\n".join(prompt_lines(model)))
     failed = [finding.name for finding in findings if finding.state == "failed"]
-    typer.echo(f"\n{', '.join(failed)} failed" if failed else "\neverything that tutelage needs works")
+    missing = [finding.name for finding in findings if finding.state == "missing" and finding.name not in OPTIONAL]
+    if failed:
+        typer.echo(f"\n{', '.join(failed)} failed")
+    elif missing:
+        typer.echo(f"\nwhat needs no model works; {', '.join(missing)}: pip install 'tutelage[train]'")
+    else:
+        typer.echo("\neverything that tutelage needs works")
     return not failed
 
 
@@ -125,6 +132,10 @@ def _tried(name: str, check: Callable[[], str]) -> Finding:
     began = time.perf_counter()
     try:
         detail = check()
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_PACKAGES:
+            return Finding(name, "failed", str(error))
+        return Finding(name, "missing", f"needs {error.name}: pip install 'tutelage[train]'")
     except Exception as error:
         return Finding(name, "failed", f"{type(error).__name__}: {error}")
     return Finding(name, "ok", f"{detail} ({time.perf_counter() - began:.1f} s)")
@@ -134,6 +145,8 @@ def _tried(name: str, check: Callable[[], str]) -> Finding:
 def _told(findings: list[Finding]) -> Iterator[None]:
     try:
         yield
+    except ModuleNotFoundError as error:
+        typer.echo(f"no prompt is shown, as {error.name} is not installed")
     except TutelageError as error:
         findings.append(Finding("prompt", "failed", str(error)))
         typer.echo(f"failed  prompt      {error}")

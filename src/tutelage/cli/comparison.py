@@ -54,7 +54,7 @@ def print_comparison(a: str, b: str, *, strategy: str | None, seed: int, as_json
             sides = {"first": first.label, "second": second.label, "first_tokens": costs[0], "second_tokens": costs[1]}
             typer.echo(json.dumps({"strategy": name, "sides": sides, **result.to_json()}))
         else:
-            for line in _lines(name, first, second, result, costs):
+            for line in _lines(name, (first, second), result=result, costs=costs):
                 console.print(line, markup=False)
 
 
@@ -101,11 +101,11 @@ def shared_strategies(first: Side, second: Side) -> list[str]:
     return shared
 
 
-def _lines(name: str, first: Side, second: Side, result: Comparison, costs: list[int]) -> list[str]:
-    data = [" and ".join(side.recorded.data(name, side.name)) for side in (first, second)]
+def _lines(name: str, sides: tuple[Side, Side], *, result: Comparison, costs: list[int]) -> list[str]:
+    data = [" and ".join(side.recorded.data(name, side.name)) for side in sides]
     lines = [f"{name} on {data[0] if data[0] == data[1] else ' against '.join(data)}"]
-    sides = zip("AB", (first, second), (result.first, result.second), costs, strict=True)
-    for letter, side, value, tokens in sides:
+    columns = zip("AB", sides, (result.first, result.second), costs, strict=True)
+    for letter, side, value, tokens in columns:
         lines.append(f"  {letter}  {percent(value):>5} %  {tokens:,} tokens written  {side.label}")
     lines += [
         f"  B against A: {difference_in_words(result.to_json())}",

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+OPTIONS = ("--data", "--strategy", "--limit", "--output", "--seed", "--resume", "--help")
+ADVICE = "`tutelage eval --help` and docs/config.md tell of all settings"
+
 
 def evaluate(
     model: Annotated[
@@ -19,7 +22,9 @@ def evaluate(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Further settings, e.g. temperature=0.6 max_new_tokens=1024."),
     ] = None,
-    data: Annotated[str, typer.Option("--data", "-d", help="A name, a file, or `format:path`.")] = "",
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="A name, a file, or `format:path`.", show_default="required")
+    ] = None,
     strategy: Annotated[
         list[str] | None,
         typer.Option("--strategy", "-s", help="greedy, pass@k or maj@k; may be given again.", show_default="greedy"),
@@ -38,18 +43,13 @@ def evaluate(
     from tutelage.cli.threads import configure_threads
     from tutelage.config.loading import load_settings
 
-    words = list(settings or [])
-    refuse_unknown_options(words, options=("--data", "--strategy", "--limit", "--output", "--seed", "--resume"))
+    words = settings or []
+    refuse_unknown_options(words, options=OPTIONS)
     configure_threads()
     from tutelage.cli.evaluation import EvalSettings, run_evaluation
 
-    given = {"data": data or None, "data_limit": limit, "output_dir": output, "seed": seed}
-    words += [f"model={model}", *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    given = {"model": model, "data": data, "data_limit": limit, "output_dir": output, "seed": seed}
+    words = [*words, *(f"{key}={value}" for key, value in given.items() if value is not None)]
     if strategy:
         words.append(f"strategies={','.join(strategy)}")
-    run_evaluation(
-        load_settings(
-            EvalSettings, overrides=words, advice="`tutelage eval --help` and docs/config.md tell of all settings"
-        ),
-        resume=resume,
-    )
+    run_evaluation(load_settings(EvalSettings, overrides=words, advice=ADVICE), resume=resume)

@@ -145,7 +145,9 @@ def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:
         completions = stages.sample(bench, bench.base, bench.test, plan)
         verdicts = stages.grade(bench, bench.test, completions, name=f"{plan.name}-grade")
         outcomes.update(verdict.outcome for verdict in verdicts.values())
-        results = [_score(config, bench, strategy, completions, verdicts) for strategy in group]
+        results = [
+            _score(config, bench, strategy=strategy, completions=completions, verdicts=verdicts) for strategy in group
+        ]
         seconds = time.perf_counter() - began
         rows += [_row(result, seconds) for result in results]
     order = {strategy.name: place for place, strategy in enumerate(strategies)}
@@ -171,6 +173,7 @@ def _plan(config: EvalSettings, group: list[Strategy]) -> stages.SamplingPlan:
 def _score(
     config: EvalSettings,
     bench: Bench,
+    *,
     strategy: Strategy,
     completions: list[Completion],
     verdicts: Mapping[str, Verdict],

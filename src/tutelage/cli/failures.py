@@ -9,10 +9,12 @@ from pathlib import Path
 
 import typer
 
-from tutelage.errors import RunFailed, StorageFull, TutelageError
+from tutelage.errors import MissingExtra, RunFailed, StorageFull, TutelageError
 
 BROKEN_PIPE = 1
 USAGE = 2
+TRAIN_PACKAGES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "jinja2")
+"""What the extra `train` installs; grading, data and comparing work without."""
 
 
 def report_failure(error: BaseException, *, is_debug: bool = False) -> int:
@@ -46,6 +48,8 @@ def as_told(error: BaseException) -> TutelageError:
             return error
         case KeyboardInterrupt() | typer.Abort():
             return RunFailed("interrupted")
+        case ModuleNotFoundError() if error.name in TRAIN_PACKAGES:
+            return MissingExtra(str(error.name), "train", "Working with a model")
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StorageFull(
                 "the disk is full", seen=error.filename, advice="free some space; a run goes on with --resume"

@@ -18,6 +18,8 @@ from rich.text import Text
 from tutelage.recipes.progress import Progress as Listener
 
 SECONDS_BETWEEN_LINES = 10.0
+LEAST_SECONDS = 0.5
+"""Over less time no rate is told."""
 
 
 def open_progress(stream: TextIO | None = None) -> Listener:
@@ -54,16 +56,20 @@ class LineProgress:
         self._total: int | None = None
         self._values: dict[str, object] = {}
         self._last = clock()
+        self._since: float | None = None
         self._done_then = 0
 
     def stage(self, name: str, total: int | None = None) -> None:
         """A stage begins; told with the next line that is due."""
-        self._name, self._total, self._done, self._done_then = name, total, 0, 0
+        self._name, self._total, self._done, self._since = name, total, 0, None
         self._tell()
 
     def advance(self, n: int = 1) -> None:
         """More is done; told where a line is due."""
         self._done += n
+        if self._since is None:
+            # Rates count from the first advance on, not from the beginning: a resumed stage starts with a leap.
+            self._since, self._done_then = self._clock(), self._done
         self._tell()
 
     def note(self, text: str) -> None:
@@ -80,21 +86,22 @@ class LineProgress:
 
     def _tell(self) -> None:
         now = self._clock()
-        passed = now - self._last
-        if not self._name or passed < self._interval:
+        if not self._name or now - self._last < self._interval:
             return
-        # The rate is that since the last line, not since the stage began: a resumed stage starts with a leap.
-        rate = (self._done - self._done_then) / passed
+        passed = now - self._since if self._since is not None else 0.0
+        rate = (self._done - self._done_then) / passed if passed >= LEAST_SECONDS else 0.0
         self._write(self._line(rate))
-        self._last, self._done_then = now, self._done
+        self._last = now
+        if self._since is not None:
+            self._since, self._done_then = now, self._done
 
     def _line(self, rate: float) -> str:
         done = f" {self._done}" if self._total is None else f" {self._done}/{self._total}"
-        left = ""
-        if rate > 0 and self._total is not None and self._done <= self._total:
-            left = f", {show_seconds((self._total - self._done) / rate)} left"
+        speed = f", {show_rate(rate)}" if rate else ""
+        if rate and self._total is not None and self._done <= self._total:
+            speed += f", {show_seconds((self._total - self._done) / rate)} left"
         figures = "".join(f", {name} {value}" for name, value in self._values.items())
-        return f"{self._name}:{done}, {show_rate(rate)}{left}{figures}"
+        return f"{self._name}:{done}{speed}{figures}"
 
 
 class RichProgress:

@@ -93,6 +93,7 @@ def execute(plan: Plan) -> dict[str, Any]:
     from tutelage.cli.backends import open_bench
     from tutelage.cli.progress import open_progress
     from tutelage.cli.tables import print_report, result_console
+    from tutelage.config.writing import resolved
 
     config = plan.config.model_copy(update={"output_dir": str(plan.folder)})
     check_model_name(config.model)
@@ -107,7 +108,7 @@ def execute(plan: Plan) -> dict[str, Any]:
         raise explain(error, plan.folder, plan.again) from error
     finally:
         progress.end()
-    print_report(report, result_console(), folder=plan.folder)
+    print_report(report, result_console(), folder=plan.folder, settings=resolved(config))
     return report
 
 
@@ -154,7 +155,7 @@ def choose_folder(
         RunError: there is nothing to resume.
     """
     if output_dir is not None:
-        return Path(output_dir)
+        return Path(output_dir).expanduser()
     stem = f"{recipe}-{short_name(model)}-"
     if not resume:
         return unused(runs / (stem + time.strftime(TIME_FORMAT, time.localtime(clock()))))

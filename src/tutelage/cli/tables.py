@@ -31,12 +31,19 @@ def result_console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
-def print_report(report: Mapping[str, Any], console: Console, *, folder: Path | None = None) -> None:
+def print_report(
+    report: Mapping[str, Any],
+    console: Console,
+    *,
+    folder: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Print everything a finished run has to say.
 
     Args:
         report: what `report.json` holds.
         folder: where the run lies; None takes the report's own word.
+        settings: those of the run, for the commands to try next.
     """
     console.print(f"{report.get('recipe', 'run')} on {report.get('model', 'a model')}", markup=False)
     console.print(iteration_table(report))
@@ -50,7 +57,7 @@ def print_report(report: Mapping[str, Any], console: Console, *, folder: Path | 
     ]
     for text in filter(None, sentences):
         console.print(text, markup=False)
-    steps = next_steps(report, where)
+    steps = next_steps(report, where, settings or {})
     if steps:
         console.print("\nwhat to try next:")
     for purpose, command in steps:
@@ -77,11 +84,14 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
         ("greedy", "greedy (95 % interval)", show_accuracy),
         *((key, key, _percent_of) for key in votes),
         ("pairs", "pairs", _count),
+        ("steps", "steps", _count),
         ("chosen_logprob", "chosen\nlog-prob", _nats),
         ("rejected_logprob", "rejected\nlog-prob", _nats),
         ("seconds", "seconds", _seconds),
     ]
-    return [item for item in candidates if any(row.get(item[0]) is not None for row in rows)]
+    shown = [item for item in candidates if any(row.get(item[0]) is not None for row in rows)]
+    has_pairs = any(key == "pairs" for key, _, _ in shown)
+    return [item for item in shown if not (has_pairs and item[0] == "steps")]
 
 
 def show_accuracy(figures: Mapping[str, Any] | None) -> str:
@@ -109,7 +119,9 @@ def difference_in_words(test: Mapping[str, Any]) -> str:
     """A paired test: the difference in points, its interval, p, n, and whether it is more than chance."""
     p = test["p_value"]
     shown = f"p < {SMALL_P:.4f}" if p < SMALL_P else f"p = {p:.4f}"
-    if p >= SIGNIFICANT:
+    if not test["difference"]:
+        meaning = "no difference"
+    elif p >= SIGNIFICANT:
         meaning = "this may be chance"
     else:
         meaning = "more than chance" if test["difference"] > 0 else "a loss, and more than chance"
@@ -152,15 +164,17 @@ def alarm_sentences(report: Mapping[str, Any]) -> list[str]:
     return [f"alarm: {text}" for text in report.get("alarms") or ()]
 
 
-def next_steps(report: Mapping[str, Any], folder: str) -> list[tuple[str, str]]:
+def next_steps(report: Mapping[str, Any], folder: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a user may want to do after this run: (purpose, command) pairs."""
     rows = report.get("iterations") or []
     if not folder or not rows:
         return []
     weights = shlex.quote(f"{folder}/checkpoints/it{rows[-1]['iteration']}")
     is_primer = report.get("model") == "primer"
-    data = "primer:test" if is_primer else "DATA"
-    steps = [("measure the new weights in other ways", f"tutelage eval {weights} --data {data} -s greedy -s maj@8")]
+    data = shlex.quote(settings.get("eval_data") or ("primer:test" if is_primer else "DATA"))
+    length = f" max_new_tokens={settings['max_new_tokens']}" if "max_new_tokens" in settings else ""
+    command = f"tutelage eval {weights} --data {data} -s maj@8 -s pass@8{length}"
+    steps = [("measure the new weights in other ways", command)]
     if is_primer:
         steps.append(("practise with your own model", "tutelage run iterative-rpo model=MODEL data=gsm8k:FOLDER"))
     return steps

@@ -43,7 +43,8 @@ def decode_attention(
         `(B, T, heads, D)`, and no weights.
     """
     rows, heads, new, width = query.shape
-    if new != 1 or width < LEAST_WIDTH or attention_mask is None or any(kwargs.get(name) is not None for name in UNUSUAL):
+    is_usual = all(kwargs.get(name) is None for name in UNUSUAL)
+    if new != 1 or width < LEAST_WIDTH or attention_mask is None or not is_usual:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     shared = query.reshape(rows, key.shape[1], heads // key.shape[1], width)
     scores = torch.matmul(shared, key.transpose(2, 3))

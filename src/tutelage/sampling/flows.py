@@ -222,13 +222,12 @@ def child_request(
     """A request that continues, answers or judges a completion, with an id and a seed that derive from it.
 
     Args:
-        parent: a completion that ended well.
         role: None takes the parent's.
         policy: whose turn it is, e.g. another adapter's; None takes the parent's.
         params: None takes the parent's.
         prompt_ids: None continues the parent: its prompt, and its tokens up to `branch_position`.
         branch_position: how many of the parent's tokens are kept; None keeps all.
-        inserted_ids: tokens put after them, e.g. a program's output.
+        inserted_ids: put after them, e.g. a program's output.
         index: which of several children, from 0.
     """
     kept = len(parent.token_ids) if branch_position is None else branch_position

@@ -17,6 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tutelage.errors import DataError, SamplerFailed
 from tutelage.records import Completion, Policy
 from tutelage.sampling.adapters import HeldWeights
@@ -160,7 +162,7 @@ class LocalSampler:
     def completions(self) -> Iterator[Completion]:
         """Completions in finishing order until every submitted request is answered.
 
-        An interrupt loses rows that are not finished, never a part of one that is.
+        A completion that was given out is whole; an interrupt within a step closes the session.
         """
         while not self._closed:
             while self._ready:
@@ -174,12 +176,25 @@ class LocalSampler:
     def _advance(self, adapter: str, steps: int) -> None:
         """Run an adapter's batch for some steps, or until a row is done."""
         lane = self._lanes[adapter]
-        with self._weights.using(adapter), self._forward.evaluating():
-            for _ in range(steps):
-                finished = lane.step()
-                if finished:
-                    self._ready.extend(self._completion(row) for row in finished)
-                    return
+        try:
+            with self._weights.using(adapter), self._forward.evaluating():
+                for _ in range(steps):
+                    finished = lane.step()
+                    if finished:
+                        self._ready.extend([self._completion(row) for row in finished])
+                        return
+        except torch.OutOfMemoryError as error:
+            self.close()
+            raise SamplerFailed(
+                "the device has no memory left for sampling",
+                seen=str(error).splitlines()[0],
+                expected=f"room for {self.max_batch} rows",
+                advice="lower max_batch or max_new_tokens, then go on with --resume",
+            ) from error
+        except BaseException:
+            # A step that was cut short leaves rows half written: nothing of them may be given out later.
+            self.close()
+            raise
 
     def _completion(self, row: FinishedRow) -> Completion:
         if not math.isfinite(sum(row.token_logprobs)):
