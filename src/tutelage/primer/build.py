@@ -48,6 +48,8 @@ def package(model: Any, facts: dict[str, Any], folder: Path) -> None:
     model.save_pretrained(new)
     save_tokenizer(new)
     (new / "primer.json").write_text(json.dumps(facts, indent=1) + "\n")
+    for path in new.iterdir():
+        path.chmod(0o644)  # weights are written readable by their owner only; a package is for everyone
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
