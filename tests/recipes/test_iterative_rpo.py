@@ -9,10 +9,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from tutelage.sampling.local import LocalSampler
 
 from tutelage.errors import InputError, NothingToLearn, RunError
 from tutelage.records import Completion, PreferencePair, Verdict
+from tutelage.sampling.local import LocalSampler
 from tutelage.sampling.session import ScoreRequest
 from tutelage.store.run import Run
 

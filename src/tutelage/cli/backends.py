@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import problems as problem_sets
-from tutelage.cli.trackers import open_tracker
+from tutelage.cli.trackers import Tracker, open_tracker
 from tutelage.config.writing import resolved
 from tutelage.errors import InputError, ModelError
 from tutelage.grading import load_grader
 from tutelage.models.loading import load_tokenizer
-from tutelage.recipes.bench import Bench, Weights
+from tutelage.recipes.bench import Bench, TimeSpent, Weights
 from tutelage.recipes.progress import Progress
 from tutelage.recipes.rehearsal import rehearsal_script
 from tutelage.records import Policy, Problem, digest, seed_of
@@ -30,7 +30,9 @@ from tutelage.text.prompts import Prompter, task_of, tokenizer_digest
 DEV_SHARE, DEV_MOST = 0.1, 500
 """Problems held out of the training data where the user named neither evaluation data nor a number."""
 
-MAY_DIFFER = ("max_batch", "max_in_flight", "timeout_seconds", "max_retries", "report_to", "output_dir", "checkpoint_every")
+MAY_DIFFER = (
+    "max_batch", "max_in_flight", "timeout_seconds", "max_retries", "report_to", "output_dir", "checkpoint_every",
+)  # fmt: skip
 """Settings that change speed or place, never a result; a run may be resumed with others."""
 
 FINGERPRINT_BYTES = 1 << 20
@@ -65,19 +67,25 @@ def open_bench(
     """
     parts = assemble(config)
     settings = resolved(config)
-    if resume:
-        run = Run.resume(folder, recipe=recipe, config=settings, may_differ=MAY_DIFFER)
-    else:
-        info = {"grader_version": f"{parts.grader.name} {parts.grader.version}", "lineage": parts.base.lineage}
-        run = Run.create(folder, recipe=recipe, config=settings, seed=config.seed, info=info)
-    with closing(run), closing(open_tracker(config.report_to, folder, settings, progress.note)) as tracker:
-        step, splits = itertools.count(1), parts.splits
-        run.append_many("problems", [*splits.train, *splits.held_out, *_only_new(splits)])
-        yield Bench(
-            run, splits.train, splits.dev, splits.held_out, splits.test, parts.prompter, parts.grader, parts.base,
-            parts.open_sampler, parts.sampler_of, progress,
-            lambda values: tracker.log(values, next(step)),
-        )  # fmt: skip
+    with closing(open_tracker(config.report_to, folder, settings, progress.note)) as tracker:
+        if resume:
+            run = Run.resume(folder, recipe=recipe, config=settings, may_differ=MAY_DIFFER)
+        else:
+            info = {"grader_version": f"{parts.grader.name} {parts.grader.version}", "lineage": parts.base.lineage}
+            run = Run.create(folder, recipe=recipe, config=settings, seed=config.seed, info=info)
+        with closing(run):
+            yield make_bench(run, parts, progress, tracker)
+
+
+def make_bench(run: Run, parts: Parts, progress: Progress, tracker: Tracker) -> Bench:
+    """A bench on an open run, with the problems recorded and the time of earlier sessions counted."""
+    step, splits = itertools.count(1), parts.splits
+    run.append_many("problems", [*splits.train, *splits.held_out, *_only_new(splits)])
+    return Bench(
+        run, splits.train, splits.dev, splits.held_out, splits.test, parts.prompter, parts.grader, parts.base,
+        parts.open_sampler, parts.sampler_of, progress, lambda values: tracker.log(values, next(step)),
+        TimeSpent.going_on(run),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,10 +117,8 @@ def assemble_with(config: Any, splits: Splits) -> Parts:
     tokenizer = load_tokenizer(model)
     prompter = make_prompter(config, tokenizer, splits)
     check_prompts(prompter, [*splits.train, *splits.dev, *splits.test], context_of(model))
-    base = Weights(
-        Policy(model=config.model, adapter="lora" if adapter else ""),
-        model, adapter, digest([fingerprint(model), str(adapter and fingerprint(str(adapter))), tokenizer_digest(tokenizer)]),
-    )  # fmt: skip
+    made_of = [fingerprint(model), fingerprint(str(adapter)) if adapter else "", tokenizer_digest(tokenizer)]
+    base = Weights(Policy(config.model, adapter="lora" if adapter else ""), model, adapter, digest(made_of))
     everything = [*splits.train, *splits.held_out, *splits.dev, *splits.test]
     samplers = Samplers(config, tokenizer, prompter, {p.id: p for p in everything})
     return Parts(splits, prompter, load_grader(config.grader), base, tokenizer, samplers.open, samplers.of_model)
@@ -157,9 +163,11 @@ def _take_shots(config: Any, train: list[Problem]) -> tuple[list[Problem], list[
 def _hold_out(problems: list[Problem], size: int, seed: int) -> tuple[list[Problem], list[Problem]]:
     if size < 1 or size >= len(problems):
         raise InputError(
-            "problems cannot be held out for evaluation", seen=f"{size} of {len(problems)}",
-            expected="at least 1 and fewer than there are", advice="name evaluation data with eval_data=, or set dev_size",
-        )  # fmt: skip
+            "problems cannot be held out for evaluation",
+            seen=f"{size} of {len(problems)}",
+            expected="at least 1 and fewer than there are",
+            advice="name evaluation data with eval_data=, or set dev_size",
+        )
     chosen = set(sorted((p.id for p in problems), key=lambda i: seed_of(seed, "held out", i))[:size])
     return [p for p in problems if p.id in chosen], [p for p in problems if p.id not in chosen]
 
@@ -213,7 +221,7 @@ def make_prompter(config: Any, tokenizer: Any, splits: Splits) -> Prompter:
 
 
 def _is_primer(tokenizer: Any) -> bool:
-    """Whether a tokenizer is primer's, also after fine-tuning and saving elsewhere: its role markers are single tokens."""
+    """Whether a tokenizer is primer's, wherever it was saved: its role markers are single tokens."""
     from tutelage.problems.primer.prompts import MARKERS
 
     return set(MARKERS) <= tokenizer.get_vocab().keys()
@@ -255,7 +263,7 @@ def context_of(model: str) -> int | None:
 
 
 def fingerprint(model: str) -> str:
-    """A digest of the files of a model folder (sizes, and the head and tail of each weight file); a hub name as it is."""
+    """A digest of a model folder's files (their sizes, heads and tails); a hub name as it is."""
     folder = Path(model)
     if not folder.is_dir():
         return model

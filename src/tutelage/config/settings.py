@@ -1,4 +1,4 @@
-"""The settings that recipes share, one pydantic model per concern, flat so that `learning_rate=1e-5` is all a user types.
+"""The settings that recipes share, one pydantic model per concern, flat so that a user types `learning_rate=1e-5`.
 
 A recipe's config inherits the concerns it needs and adds its own fields. Every field has a sentence, a range and a
 source: a paper's section, or `ours`. Defaults are the paper's where the paper states one.
@@ -43,7 +43,7 @@ class ModelSettings(Settings):
         0, "Worked examples in the prompt.", source=f"{IRPO} §4: 0 for GSM8K and ARC, 4 for MATH", ge=0, le=64
     )
     shots: str | None = setting(
-        None, "Data to take worked examples from (`format:path`); none takes training problems, which are then not trained on."
+        None, "Data to take worked examples from; none takes training problems, which are then not trained on."
     )
     seed: int = setting(0, "Everything random derives from it.", ge=0)
 
@@ -65,7 +65,7 @@ class TrainingSettings(Settings):
     """How weights are changed."""
 
     learning_rate: float = setting(
-        1e-5, "Peak learning rate.", source=f"ours; {IRPO} §4 uses 7e-7 for 70B parameters, fully fine-tuned", gt=0, le=1
+        1e-5, "Peak learning rate.", source=f"ours; {IRPO} §4: 7e-7 for 70B parameters, all trained", gt=0, le=1
     )
     batch_size: int = setting(16, "Pairs or examples in one optimizer step.", source=f"{IRPO} §4", ge=1)
     max_steps: int = setting(
@@ -91,7 +91,7 @@ class TrainingSettings(Settings):
     )
     gradient_checkpointing: bool = setting(False, "Recompute activations in the backward pass to save memory.")
     max_length: int | None = setting(
-        None, "Longest prompt plus completion in tokens; longer ones are dropped and counted. None is the model's context.",
+        None, "Longest prompt plus completion; longer ones are dropped and counted. None is the model's context.",
         unit="tokens", ge=2,
     )
     checkpoint_every: int = setting(100, "Optimizer steps between resumable checkpoints.", unit="steps", ge=1)
@@ -102,7 +102,9 @@ class EvaluationSettings(Settings):
 
     eval_data: str | None = setting(None, "Data to evaluate on; none holds out part of `data`.")
     eval_limit: int | None = setting(500, "Most problems evaluated greedily; none is all.", unit="problems", ge=1)
-    eval_samples: int = setting(8, "Samples a problem for the majority vote; 0 leaves it out.", source=f"{IRPO}: 32", ge=0)
+    eval_samples: int = setting(
+        8, "Samples a problem for the majority vote; 0 leaves it out.", source=f"ours; {IRPO} §4: 32", ge=0
+    )
     eval_sample_limit: int | None = setting(
         200, "Most problems evaluated by majority vote; none is all.", unit="problems", ge=1
     )

@@ -49,10 +49,14 @@ class Weights:
 
 @dataclass
 class TimeSpent:
-    """Seconds by kind of work; nested spans count once, for the inner kind."""
+    """Seconds by kind of work; nested spans count once, for the inner kind.
+
+    `seconds` and `earlier` (their total) start with what earlier sessions of a resumed run took.
+    """
 
     clock: Callable[[], float] = time.perf_counter
     seconds: dict[str, float] = field(default_factory=dict)
+    earlier: float = 0.0
     _open: list[tuple[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -78,9 +82,16 @@ class TimeSpent:
             self.seconds[work] = self.seconds.get(work, 0.0) + now - since
             self._open[-1] = (work, now)
 
+    @classmethod
+    def going_on(cls, run: Run) -> TimeSpent:
+        """The time of a run that may have been begun by earlier sessions, as the last of them left it."""
+        known = [row["values"] for row in run.read_metrics("time_spent")]
+        seconds = {work: float(value) for work, value in known[-1].items()} if known else {}
+        return cls(seconds=seconds, earlier=sum(seconds.values()))
+
     def total(self) -> float:
-        """Seconds since the start."""
-        return self.clock() - self.started
+        """Seconds since the start, those of earlier sessions included."""
+        return self.earlier + self.clock() - self.started
 
     def report(self) -> dict[str, float]:
         """Seconds by work, with what no span covers added to `other`."""

@@ -75,7 +75,7 @@ class Config(ModelSettings, SamplerSettings, TrainingSettings, EvaluationSetting
     )
     max_pairs: int | None = setting(60_000, "Most pairs of an iteration.", source=f"{IRPO} §4: about 60k", ge=1)
     loss: Literal["dpo_nll", "dpo", "ipo", "sft"] = setting(
-        "dpo_nll", "The paper's loss, or a baseline: plain dpo, ipo, or sft on the chosen (STaR).", source=f"{IRPO} Eq. 1"
+        "dpo_nll", "The paper's loss, or a baseline: dpo, ipo, or sft on the chosen (STaR).", source=f"{IRPO} Eq. 1"
     )
     beta: float = setting(0.1, "Strength of the pull to the reference.", source=f"{IRPO} §4", gt=0)
     alpha: float = setting(1.0, "Weight of the NLL term.", source=f"{IRPO} §4 (v3: alpha is on the NLL)", ge=0)

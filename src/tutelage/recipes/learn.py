@@ -104,7 +104,7 @@ def _fit(
     **options: Any,
 ) -> FitResult:
     """Reference log-probs under M_t, then the training itself."""
-    bench.progress.stage(f"{name}: reference", None)
+    bench.progress.stage(stages.in_words(f"{name}: reference"), None)
     reference = learner.reference_logprobs(pairs)
     on_step = _shower(config, bench, name, len(pairs), max_steps)
     options.setdefault("eval_every", max(1, _steps(config, len(pairs), max_steps) // PROBE_POINTS))
@@ -122,7 +122,7 @@ def _shower(
     config: Any, bench: Bench, name: str, count: int, max_steps: int | None
 ) -> Callable[[StepMetrics], None]:
     """A callback that shows and journals each optimizer step."""
-    bench.progress.stage(name, _steps(config, count, max_steps))
+    bench.progress.stage(stages.in_words(name), _steps(config, count, max_steps))
 
     def on_step(metrics: StepMetrics) -> None:
         bench.progress.advance()

@@ -69,7 +69,7 @@ class ReportBuilder:
         self.iterations: list[dict[str, Any]] = []
         self.results: list[IterationReport] = []
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
-        self._seconds_before = 0.0
+        self._seconds_before = bench.spent.earlier
 
     def count(self, verdicts: Iterable[Verdict]) -> None:
         """Add verdicts of practice samples to the outcome counts."""
@@ -78,13 +78,23 @@ class ReportBuilder:
 
     def add(self, figures: IterationReport) -> None:
         """Add an iteration; its seconds are those since the last one was added."""
-        total = self.bench.spent.total()
-        self.iterations.append(figures.to_json(total - self._seconds_before))
+        self.iterations.append(figures.to_json(self._seconds_of(figures.iteration)))
         self.results.append(figures)
-        self._seconds_before = total
+        self.bench.run.metrics("time_spent", self.bench.spent.report())
         self.bench.run.write_report(self.report())
         for alarm in figures.alarms:
             self.bench.progress.note(f"alarm: {alarm}")
+
+    def _seconds_of(self, iteration: int) -> float:
+        """Seconds since the last iteration was added; what an earlier session measured where it finished this one."""
+        total = self.bench.spent.total()
+        measured, self._seconds_before = total - self._seconds_before, total
+        recorded = self.bench.run.read_metrics("iteration")
+        known = {row["where"]["iteration"]: row["values"]["seconds"] for row in recorded}
+        seconds: float = known.get(iteration, measured)
+        if iteration not in known:
+            self.bench.run.metrics("iteration", {"seconds": seconds}, iteration=iteration)
+        return seconds
 
     def is_saturated(self, gain: float | None) -> bool:
         """Whether the last iteration raised dev accuracy by less than `gain`; never without a `gain`."""

@@ -7,6 +7,7 @@ was not yet written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +48,9 @@ class SamplingPlan:
         )
 
 
-def requests_for(bench: Bench, weights: Weights, problems: Iterable[Problem], plan: SamplingPlan) -> list[SampleRequest]:
+def requests_for(
+    bench: Bench, weights: Weights, problems: Iterable[Problem], plan: SamplingPlan
+) -> list[SampleRequest]:
     """The requests of a plan in canonical order: problem by problem, sample by sample."""
     stage = plan.digest(weights)
     params = replace(
@@ -94,7 +97,7 @@ def sample(
     requests = requests_for(bench, weights, problems, plan)
     stage = plan.digest(weights)
     have = {c.id: c for c in bench.run.read("completions", Completion, containing=stage) if c.stage == stage}
-    bench.progress.stage(plan.name, len(requests))
+    bench.progress.stage(in_words(plan.name), len(requests))
     with bench.run.stage(plan.name, stage) as journal, bench.spent.on("sampling"):
         missing = [r for r in requests if not _is_answered(r, have)]
         bench.progress.advance(len(requests) - len(missing))
@@ -114,6 +117,12 @@ def sample(
             completions=len(completions), failed=len(failed), tokens=sum(len(c.token_ids) for c in completions)
         )
     return completions
+
+
+def in_words(stage: str) -> str:
+    """A stage's name as people are shown it: "it1-sample" is "iteration 1: sample"."""
+    found = re.fullmatch(r"it(\d+)-(.*)", stage)
+    return f"iteration {found[1]}: {found[2]}" if found else stage
 
 
 def _attempt(request: SampleRequest, number: int) -> SampleRequest:

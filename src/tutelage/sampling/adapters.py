@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from tutelage.errors import InputError, MissingExtra, ModelError
+from tutelage.models import loading
 from tutelage.records import Policy
-from tutelage.sampling.loading import load_model
 
 ADAPTER_FILE = "adapter_config.json"
 
@@ -112,7 +112,7 @@ class HeldWeights:
 
     @torch.no_grad()
     def _load_model(self, path: Path) -> None:
-        fresh = load_model(path, device="cpu", dtype="auto")
+        fresh = loading.load_model(path, device=torch.device("cpu"), dtype=torch.float32)
         target = {name.replace(".base_layer.", "."): p for name, p in self.base.named_parameters()}
         for name, parameter in fresh.named_parameters():
             if name not in target or target[name].shape != parameter.shape:

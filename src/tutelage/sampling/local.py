@@ -20,12 +20,12 @@ from typing import Any
 import torch
 
 from tutelage.errors import DataError, SamplerFailed
+from tutelage.models import loading
 from tutelage.records import Completion, Policy
 from tutelage.sampling.adapters import HeldWeights
 from tutelage.sampling.completing import Drawn, completion_of, decode, failed
 from tutelage.sampling.decode import DecodeBatch, FinishedRow, Row
 from tutelage.sampling.forward import CachedForward, check_forward
-from tutelage.sampling.loading import load_model, load_tokenizer
 from tutelage.sampling.prefill import Ids, PromptStore
 from tutelage.sampling.scoring import score
 from tutelage.sampling.session import SampleRequest, ScoreRequest
@@ -105,8 +105,9 @@ class LocalSampler:
         Raises:
             ModelError: the model, its tokenizer or the adapter cannot be used.
         """
-        loaded = load_model(model, device=device, dtype=dtype)
-        tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
+        place = loading.resolve_device(device)
+        loaded = loading.load_model(model, device=place, dtype=loading.resolve_dtype(dtype, place))
+        tokenizer = loading.load_tokenizer(model) if tokenizer is None else tokenizer
         policy = policy or Policy(str(model), "lora" if adapter else "")
         if adapter is not None and not policy.adapter:
             policy = Policy(policy.model, "lora", policy.version)

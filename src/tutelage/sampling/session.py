@@ -70,7 +70,7 @@ class SamplerSession(Protocol):
 
     @property
     def policy(self) -> Policy:
-        """The weights in use when a request names no adapter."""
+        """The weights that the session was opened with, at their present version."""
         ...
 
     def submit(self, request: SampleRequest) -> None:
