@@ -20,7 +20,7 @@ DEMO: dict[str, str] = {
     "temperature": "1.0",
     "max_new_tokens": "96",
     "pairs_per_problem": "4",
-    "learning_rate": "2e-4",
+    "learning_rate": "1e-4",
     "batch_size": "16",
     "epochs": "1",
     "max_batch": "128",

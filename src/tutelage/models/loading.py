@@ -76,7 +76,7 @@ def check_folder(model: str | Path) -> None:
     """Refuse a model folder that cannot be loaded; hub names are not checked.
 
     Raises:
-        ModelError: the folder is missing, holds an adapter only, or lacks a config, a tokenizer or weights.
+        ModelError: the folder is missing, holds an adapter only, or lacks a config or weights.
     """
     path = Path(model)
     if not path.exists():
@@ -94,13 +94,6 @@ def check_folder(model: str | Path) -> None:
                 advice="name the base model as the model and this folder as its adapter",
             )
         raise ModelError("the folder holds no model", seen=str(model), expected="config.json", advice="check the path")
-    if not any((path / name).exists() for name in TOKENIZER_FILES):
-        raise ModelError(
-            "the model folder has no tokenizer",
-            seen=str(model),
-            expected=f"one of {', '.join(TOKENIZER_FILES)}",
-            advice="copy the tokenizer files of the model it was made from into the folder",
-        )
     if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
         raise ModelError("the model folder has no weights", seen=str(model), expected=" or ".join(WEIGHT_FILES))
 
@@ -112,7 +105,15 @@ def load_tokenizer(model: str | Path) -> Any:
         ModelError: there is none, or it cannot be read.
     """
     check_folder(model)
-    loader = PreTrainedTokenizerFast if _is_generic(Path(model)) else AutoTokenizer
+    path = Path(model)
+    if path.is_dir() and not any((path / name).exists() for name in TOKENIZER_FILES):
+        raise ModelError(
+            "the model folder has no tokenizer",
+            seen=str(model),
+            expected=f"one of {', '.join(TOKENIZER_FILES)}",
+            advice="copy the tokenizer files of the model it was made from into the folder",
+        )
+    loader = PreTrainedTokenizerFast if _is_generic(path) else AutoTokenizer
     try:
         return loader.from_pretrained(str(model))
     except (OSError, ValueError, KeyError, ImportError) as error:
