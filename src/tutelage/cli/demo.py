@@ -10,7 +10,7 @@ import typer
 RECIPE = "iterative-rpo"
 DEMO: dict[str, str] = {
     "model": "primer",
-    "data": "primer:train?n=600",
+    "data": "primer:train?n=300",
     "eval_data": "primer:test?n=1000",
     "eval_limit": "1000",
     "eval_samples": "8",
@@ -20,7 +20,7 @@ DEMO: dict[str, str] = {
     "temperature": "1.0",
     "max_new_tokens": "96",
     "pairs_per_problem": "4",
-    "learning_rate": "1e-4",
+    "learning_rate": "7e-5",
     "batch_size": "16",
     "epochs": "1",
     "max_batch": "128",
