@@ -127,3 +127,10 @@ def test_verdicts_in_a_list_and_completions_of_other_problems() -> None:
 def test_nothing_to_score(letters: str) -> None:
     with pytest.raises(InputError, match="greedy cannot be scored"):
         score_strategy(Strategy("greedy"), *drawn(a=letters))
+
+
+def test_of_several_verdicts_on_a_sample_the_first_counts() -> None:
+    problems, completions, verdicts = drawn(a="c", b="i")
+    later = [Verdict("a0", "a", "incorrect", 0.0), Verdict("b0", "b", "correct", 1.0)]
+    result = score_strategy(Strategy("greedy"), problems, completions, [*verdicts.values(), *later])
+    assert result.per_problem == {"a": 1.0, "b": 0.0}

@@ -32,6 +32,7 @@ COMPLETION = Completion("c1", "p", "answer", Policy("m"), "", (), (), "text", ()
         ([1], "error", None),
         (Verdict("x", "y", "timeout", 0.0), "timeout", 0.0),
         (Verdict("x", "y", "nonsense", 0.0), "error", None),  # type: ignore[arg-type]
+        (Verdict("x", "y", "correct", float("inf")), "error", None),
     ],
 )
 def test_what_a_function_returns_becomes_a_verdict(result: Any, outcome: str, score: float | None) -> None:
@@ -53,6 +54,13 @@ def test_an_exception_is_an_error_with_its_cause_and_never_a_score() -> None:
 def test_the_threshold_decides_what_counts_as_correct() -> None:
     grader = UserGrader(lambda problem, completion: 7.5, threshold=8)
     assert (grader.grade(PROBLEM, COMPLETION).outcome, grader.grade(PROBLEM, COMPLETION).score) == ("incorrect", 7.5)
+
+
+@pytest.mark.parametrize("threshold", [-1, 0, 8])
+def test_a_bool_is_correct_or_incorrect_whatever_the_threshold(threshold: float) -> None:
+    grade = [UserGrader(lambda p, c, said=said: said, threshold=threshold).grade(PROBLEM, COMPLETION)  # type: ignore[misc]
+             for said in (True, False)]  # fmt: skip
+    assert [verdict.outcome for verdict in grade] == ["correct", "incorrect"]
 
 
 def test_load_grader(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -147,6 +148,15 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path):
     with pytest.raises(StorageFull, match="disk is full"), export.atomic_folder(tmp_path / "x") as folder:
         (folder / "part").write_text("half")
         raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_under_safetensors_is_told_as_one(tmp_path: Path):
+    message = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(StorageFull, match="disk is full"), export.atomic_folder(tmp_path / "x"):
+        raise SafetensorError(message)
+    with pytest.raises(SafetensorError), export.atomic_folder(tmp_path / "x"):
+        raise SafetensorError("Error while serializing: I/O error: Is a directory (os error 21)")
     assert list(tmp_path.iterdir()) == []
 
 

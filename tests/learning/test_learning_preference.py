@@ -205,6 +205,8 @@ def test_bad_input_is_refused(llama: Path, settings, make_pairs):
         learner.fit(pairs, learner.reference_logprobs(pairs[:3]))
     with pytest.raises(DataError, match="not a number"):
         learner.fit(pairs, [(math.nan, math.nan)] * 4)
+    with pytest.raises(DataError, match="needs its reference"):
+        learner.step(PairBatch(pairs, learner.reference_logprobs(pairs[:3])))
 
 
 class Killed(Exception):

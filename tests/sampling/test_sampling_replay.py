@@ -56,6 +56,18 @@ def test_our_own_records_come_back_token_by_token(load: Any, helpers: Any) -> No
     assert "tokenized again" in helpers.answers(ReplaySampler(other, tokenizer, POLICY), requests)["p.0"].note
 
 
+def test_tool_output_stays_out_of_every_loss(load: Any, helpers: Any) -> None:
+    tokenizer = load("llama")[1]
+    request = helpers.ask("p.0", (9, 9))
+    row = helpers.answers(ScriptedSampler(lambda r: "run it 42 so 42", tokenizer, Policy("m")), [request])["p.0"].to_json()
+    row["segments"] = [[0, 6, "model"], [6, 9, "tool"], [9, len(row["token_ids"]), "model"]]
+    same = helpers.answers(ReplaySampler([row], tokenizer, POLICY), [request])["p.0"]
+    assert same.segments == ((0, 6, "model"), (6, 9, "tool"), (9, len(row["token_ids"]), "model"))
+    assert sum(same.loss_mask()) == len(row["token_ids"]) - 3
+    other = {**row, "tokenizer_digest": "another"}
+    assert not any(helpers.answers(ReplaySampler([other], tokenizer, POLICY), [request])["p.0"].loss_mask())
+
+
 def test_records_of_another_role_are_not_mixed_in(load: Any, helpers: Any) -> None:
     rows = [{"problem_id": "p", "completion": "judged", "role": "judge"}, {"problem_id": "p", "completion": "solved"}]
     session = ReplaySampler(rows, load("llama")[1], POLICY)

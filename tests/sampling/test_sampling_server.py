@@ -257,6 +257,26 @@ def test_stop_texts_are_put_back(
     assert (drawn.text, drawn.finish_reason) == (text, reason)
 
 
+@pytest.mark.parametrize("reason", ["abort", "content_filter"])
+def test_a_text_that_the_server_cut_off_is_no_sample(reason: str, load: Any, helpers: Any) -> None:
+    with pytest.raises(Malformed, match=reason):
+        read_answer(said("half an ans", finish_reason=reason), helpers.ask("p.0", (20,)), load("llama")[1])
+
+
+def test_closing_ends_a_wait_for_answers(stub: Stub, connect: Any, helpers: Any) -> None:
+    release = threading.Event()
+    stub.answer = lambda body: (release.wait(20), (200, {}, said("late")))[1]
+    session = connect()
+    session.submit(helpers.ask("p.0", (20,)))
+    found: list[Any] = []
+    waiting = threading.Thread(target=lambda: found.extend(session.completions()))
+    waiting.start()
+    session.close()
+    waiting.join(timeout=15)
+    release.set()
+    assert not waiting.is_alive() and found == []
+
+
 def test_a_pause_that_cannot_be_told_from_an_end_is_refused(load: Any, helpers: Any) -> None:
     with pytest.raises(Malformed, match="pause"):
         read_answer(said("ab"), helpers.ask("p.0", (20,), pause=("#",)), load("llama")[1])

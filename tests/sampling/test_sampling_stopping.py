@@ -61,6 +61,8 @@ def test_a_character_of_several_tokens_is_found() -> None:
 
     ids = list("x∎y".encode())
     assert first_hit(Bytes(), ids, stop=("∎",)) == (4, "stop")
+    long = "答案到此为止" * 4  # more tokens than characters
+    assert first_hit(Bytes(), list(f"x{long}y".encode()), stop=(long,)) == (1 + len(long.encode()), "stop")
 
 
 def test_end_tokens_are_the_models_and_the_tokenizers() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ from tutelage.errors import InputError
 from tutelage.evaluation.metrics import Vote, accuracy, answer_key, majority_vote, pass_at_k
 from tutelage.evaluation.statistics import Interval, bootstrap_mean, wilson
 from tutelage.records import OUTCOMES, Completion, Problem, Verdict
+from tutelage.selection.grouping import Verdicts, by_completion
 
 Kind = Literal["greedy", "avg", "pass", "maj"]
 MAX_SAMPLES = 10_000
@@ -100,7 +101,7 @@ def score_strategy(
     strategy: Strategy,
     problems: Iterable[Problem],
     completions: Iterable[Completion],
-    verdicts: Mapping[str, Verdict] | Iterable[Verdict],
+    verdicts: Verdicts,
     *,
     seed: int = 0,
 ) -> StrategyResult:
@@ -118,7 +119,7 @@ def score_strategy(
     Raises:
         InputError: no problem is left to score.
     """
-    known = verdicts if isinstance(verdicts, Mapping) else {v.completion_id: v for v in verdicts}
+    known = by_completion(verdicts)
     samples: dict[str, dict[str, Completion]] = {p.id: {} for p in problems}
     for completion in completions:
         if completion.problem_id in samples:

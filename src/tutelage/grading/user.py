@@ -59,9 +59,13 @@ class UserGrader:
         if isinstance(result, Verdict):
             if result.outcome not in OUTCOMES:
                 return self._verdict(problem, completion, "error", None, note=f"unknown outcome {result.outcome!r}")
+            if result.score is not None and not math.isfinite(result.score):
+                return self._verdict(problem, completion, "error", None, note=f"the grader's score is {result.score}")
             return replace(result, completion_id=completion.id, problem_id=problem.id)
         if result is None:
             return self._verdict(problem, completion, "undecided", None, note="the grader returned None")
+        if isinstance(result, bool):
+            return self._verdict(problem, completion, "correct" if result else "incorrect", float(result))
         try:
             score = float(result)
         except (TypeError, ValueError):

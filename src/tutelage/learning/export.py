@@ -7,18 +7,22 @@ were trained in (float32 where all weights train): rounding them would lose upda
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 
 from tutelage.errors import StorageFull
 from tutelage.models.loading import quiet
+from tutelage.store.disk import FULL
+
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def save_policy(model: nn.Module, tokenizer: Any, path: Path) -> None:
@@ -59,12 +63,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             _fsync(file)
         _fsync(draft)
         _replace(draft, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull("the disk is full", seen=str(path), advice="free some space, then resume") from error
-        raise
+    except (OSError, SafetensorError) as error:
+        if _number_of(error) not in FULL:
+            raise
+        raise StorageFull(
+            f"the disk is full: {path} could not be written",
+            seen=str(error),
+            expected="free space for weights and optimizer state",
+            advice="free some space, then go on with --resume: what was written before is kept",
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _number_of(error: OSError | SafetensorError) -> int | None:
+    """The system's error number; safetensors, which writes by itself, has it in its message only."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = _SYSTEM_ERROR.search(str(error))
+    return int(found[1]) if found else None
 
 
 def _replace(draft: Path, path: Path) -> None:

@@ -114,6 +114,13 @@ class PairWork:
     ) -> None:
         if any(not 0 <= weight < math.inf for weight in weights):
             raise DataError("a pair's weight is out of range", seen=min(weights), expected="finite, >= 0")
+        if objective.needs_reference and len(reference) != len(items):
+            raise DataError(
+                "every pair needs its reference log-probs",
+                seen=f"{len(reference)} references of {len(items)} pairs",
+                expected="one each, in the same order",
+                advice="compute them with reference_logprobs before the first update",
+            )
         if objective.needs_reference and not all(math.isfinite(value) for pair in reference for value in pair):
             raise DataError(
                 "a pair's reference log-prob is not a number",

@@ -42,7 +42,7 @@ class CachedForward:
         self.context = self._context(context)
         self.has_plain_head = False
         """Whether logits are the output embedding of the hidden states and nothing else; `check_forward` finds out."""
-        heads = self.config.num_attention_heads
+        heads = int(self.config.num_attention_heads)
         self._sharing = heads // (getattr(self.config, "num_key_value_heads", None) or heads)
         self._can_swap = self.device.type == "cpu" and self._sharing < SPLIT_QUERIES and is_plain(self.config)
         if self.config._attn_implementation not in ("sdpa", "eager"):
@@ -111,16 +111,20 @@ def layer_kinds(config: Any) -> tuple[str, ...]:
     """The kinds of attention layer that a model has, each once.
 
     Raises:
-        ModelError: a kind that a key/value cache with masks cannot serve, e.g. a recurrent layer.
+        ModelError: a kind that a key/value cache with masks cannot serve, e.g. a recurrent layer, or no attention at all.
     """
     kinds = tuple(dict.fromkeys(getattr(config, "layer_types", None) or ()))
     if not kinds:
         kinds = ("sliding_attention" if getattr(config, "sliding_window", None) else "full_attention",)
-    unknown = [k for k in kinds if k not in ("full_attention", "sliding_attention")]
-    if unknown or getattr(config, "is_encoder_decoder", False):
+    wrong = [k for k in kinds if k not in ("full_attention", "sliding_attention")]
+    if getattr(config, "is_encoder_decoder", False):
+        wrong.append("an encoder and a decoder")
+    if not getattr(config, "num_attention_heads", None):
+        wrong.append("no attention heads")
+    if wrong:
         raise ModelError(
             "this architecture cannot be sampled from in this process",
-            seen=f"{getattr(config, 'model_type', '?')}: {', '.join(unknown) or 'an encoder and a decoder'}",
+            seen=f"{getattr(config, 'model_type', '?')}: {', '.join(wrong)}",
             expected="a decoder of full or sliding-window attention layers",
             advice="serve the model and use sampler=server:URL",
         )

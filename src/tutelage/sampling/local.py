@@ -2,8 +2,8 @@
 
 What it is: the session. It keeps the queue of requests by prompt, prefills each prompt once for all its samples, keeps
 the decode batch full, and answers in finishing order. Rows of different adapters are decoded in batches of their own.
-On a CPU in fp32 with one thread a sample's tokens depend on its request and seed only; on a GPU or in bf16 only the
-distribution is promised.
+On a CPU in fp32 with one thread a sample's tokens depend on its request and seed only, and so do the bits of its
+log-probs from torch 2.13 on (older kernels: to 1e-5); on a GPU or in bf16 only the distribution is promised.
 What it is not: it sets no thread counts (the command line does), and it keeps no keys of a finished completion: the
 next chunk of a solution takes over the prefilled blocks of its prompt and prefills the rest (`prefill` says why).
 """

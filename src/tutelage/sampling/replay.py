@@ -3,19 +3,20 @@
 Rows are our own completion records, or uniform rows: `question_id` or `problem_id`, `completion` (the text), and
 optionally `sample`, `model`, `finish_reason`. A request gets the record with its id if there is one, else, by its
 `index`, the record of its problem and role in the file's order. A text that comes without this tokenizer's ids is
-tokenized again, which its note says. No record is given for two indices: where they run out, an error says so.
+tokenized again, which its note says; if tool output is in it, nothing of it enters a loss then. No record is given for two indices: where they run out, an error says so.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tutelage.errors import DataError, SamplerFailed
 from tutelage.problems.files import read_rows
-from tutelage.records import Completion, FinishReason, Policy
+from tutelage.records import Completion, FinishReason, Policy, SegmentKind
 from tutelage.sampling.completing import Drawn, completion_of, failed, tokenize
 from tutelage.sampling.session import SampleRequest, ScoreRequest
 from tutelage.text.prompts import tokenizer_digest
@@ -89,10 +90,23 @@ class ReplaySampler:
         if row is None:
             note = f"{len(rows)} recorded completions of problem {request.problem_id} ({request.role}), none with index"
             return failed(request, f"{note} {request.index}", **names)
-        return completion_of(request, self._drawn(row), **names)
+        completion = completion_of(request, self._drawn(row), **names)
+        return completion if self._is_all_model(row) else replace(completion, segments=self._segments(row, completion))
+
+    def _is_all_model(self, row: Mapping[str, Any]) -> bool:
+        return not _is_own(row) or all(kind == "model" for _, _, kind in row.get("segments", ()))
+
+    def _segments(self, row: Mapping[str, Any], completion: Completion) -> tuple[tuple[int, int, SegmentKind], ...]:
+        """Who wrote what, as recorded; after tokenizing again that is lost, so then nothing may enter a loss."""
+        if self._has_our_tokens(row):
+            return tuple((start, end, kind) for start, end, kind in row["segments"])
+        return ((0, len(completion.token_ids), "forced"),) if completion.token_ids else ()
+
+    def _has_our_tokens(self, row: Mapping[str, Any]) -> bool:
+        return _is_own(row) and row["tokenizer_digest"] == self.tokenizer_digest
 
     def _drawn(self, row: Mapping[str, Any]) -> Drawn:
-        if _is_own(row) and row["tokenizer_digest"] == self.tokenizer_digest:
+        if self._has_our_tokens(row):
             note = "replayed" + (f"; {row['note']}" if row.get("note") else "")
             return Drawn(row["token_ids"], row["token_logprobs"], row["text"], row["finish_reason"], note)
         text = row["text"] if _is_own(row) else row["completion"]

@@ -30,6 +30,8 @@ from tutelage.text.prompts import tokenizer_digest
 
 LONGEST_WAIT = 60.0
 CONNECT_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+"""How often a wait for answers looks whether the session was closed meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,10 @@ class ServerSampler:
     def completions(self) -> Iterator[Completion]:
         """Completions as they arrive, until every submitted request is answered."""
         while self._outstanding and not self._closed:
-            completion = self._answers.get()
+            try:
+                completion = self._answers.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                continue
             self._outstanding -= 1
             yield completion
 

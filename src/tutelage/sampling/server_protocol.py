@@ -19,6 +19,8 @@ from tutelage.sampling.session import SampleRequest
 RETRIED = frozenset((408, 409, 425, 429))
 LARGEST_SEED = 2**31 - 1
 RETOKENIZED = "text tokenized again"
+NOT_THE_MODELS = frozenset(("abort", "content_filter", "error"))
+"""Endings that are the server's doing: such a text was cut, and says nothing of the model."""
 
 
 class Malformed(Exception):
@@ -82,7 +84,8 @@ def read_answer(answer: Any, request: SampleRequest, tokenizer: Any) -> Drawn:
     """The completion in a server's answer.
 
     Raises:
-        Malformed: it has no choice with a text, or stopped in a way that the request cannot tell apart.
+        Malformed: it has no choice with a text, was cut off by the server, or stopped in a way that the request cannot
+            tell apart.
     """
     try:
         choice = answer["choices"][0]
@@ -92,6 +95,8 @@ def read_answer(answer: Any, request: SampleRequest, tokenizer: Any) -> Drawn:
         raise Malformed(f"no choice with a text in the answer: {str(answer)[:200]}") from error
     if text is not None and not isinstance(text, str):
         raise Malformed(f"the text is a {type(text).__name__}")
+    if ended in NOT_THE_MODELS:
+        raise Malformed(f"the server cut the text off: finish_reason {ended!r}")
     text = text or ""
     reason: FinishReason = "length" if ended == "length" else "stop"
     text, reason, note = _ending(text, reason, choice, request)

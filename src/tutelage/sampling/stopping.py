@@ -48,7 +48,8 @@ class StopWatch:
         texts = [t for t in (*self.stop, *self.pause) if t]
         self._last = {t[-1] for t in texts}
         self._always = any(c.isspace() for c in self._last)
-        self._tail = max(map(len, texts), default=0) + 8
+        # A character may take one token for each of its bytes; 8 more, so that a first piece is decoded in context.
+        self._tail = max((len(t.encode(errors="replace")) for t in texts), default=0) + 8
         self._ids: list[int] = []
 
     def feed(self, token: int) -> Literal["stop", "pause"] | None:
