@@ -9,7 +9,7 @@ import pytest
 from tutelage.errors import InputError
 from tutelage.evaluation.statistics import wilson
 from tutelage.evaluation.strategies import Strategy, parse_strategy, score_strategy
-from tutelage.records import Completion, Policy, Problem, SamplingParams, Verdict
+from tutelage.records import Choices, Completion, Policy, Problem, SamplingParams, Verdict
 
 ANSWERS = {
     "c": ("correct", "4"),
@@ -134,3 +134,14 @@ def test_of_several_verdicts_on_a_sample_the_first_counts() -> None:
     later = [Verdict("a0", "a", "incorrect", 0.0), Verdict("b0", "b", "correct", 1.0)]
     result = score_strategy(Strategy("greedy"), problems, completions, [*verdicts.values(), *later])
     assert result.per_problem == {"a": 1.0, "b": 0.0}
+
+
+def test_one_option_in_other_words_is_one_vote() -> None:
+    _, completions, _ = drawn(a="ccccc")
+    problem = Problem("a", "Which?", "B", "choice", choices=Choices(("A", "B", "C"), ("a cat", "a dog", "an owl")))
+    said = {0: "C", 1: "(B)", 2: "C", 3: "B) a dog", 4: "a dog"}
+    verdicts = [
+        Verdict(f"a{i}", "a", "incorrect" if answer == "C" else "correct", None, answer=answer)
+        for i, answer in said.items()
+    ]
+    assert score_strategy(Strategy("maj", 5), [problem], completions, verdicts).per_problem == {"a": 1.0}

@@ -39,6 +39,7 @@ def test_report_has_the_contract_and_records_link_up(tmp_path, small_config, run
     assert report["iterations"][1]["pairs"] > 0
     assert report["iterations"][1]["chosen_logprob"] < 0
     assert sum(report["outcomes"].values()) == 2 * 24 * 4
+    assert sum(report["iterations"][1]["difficulty"]) == 24
     run = Run.open(tmp_path / "run")
     verdicts = {v.completion_id: v for v in run.read("verdicts", Verdict)}
     completions = {c.id: c for c in run.read("completions", Completion)}
@@ -169,6 +170,7 @@ def test_gold_winners_pair_with_wrong_samples(tmp_path, tiny_model_dir, gsm8k_fi
         ({"dev_size": 500, "eval_data": None}, "held out"),
         ({"num_shots": 64, "data": "primer:train?n=10"}, "worked examples"),
         ({"sampler": "locla"}, "unknown sampler"),
+        ({"lora_rank": 4, "lora_targets": "nonsense"}, "lora_targets"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(tmp_path, changes, message, small_config, run_recipe) -> None:

@@ -81,8 +81,7 @@ def _lines(folder: Path, kind: str) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (folder / kind).glob("*.jsonl"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind, count", [("completions", 60), ("pairs", 1)])
+@pytest.mark.parametrize("kind, count", [("completions", 60), pytest.param("pairs", 1, marks=pytest.mark.slow)])
 def test_kill_9_and_resume(tmp_path, kind, count, run_recipe, results_of) -> None:
     config = load_settings(Config, file=None, overrides=COMMAND[2:])
     run_recipe(config, tmp_path / "whole")

@@ -345,5 +345,5 @@ def test_an_architecture_without_a_plain_cache_is_refused(load: Any) -> None:
     from transformers import MambaConfig, MambaForCausalLM
 
     model = MambaForCausalLM(MambaConfig(vocab_size=103, hidden_size=16, num_hidden_layers=1, state_size=4))
-    with pytest.raises(ModelError, match="architecture|does not work"):
+    with pytest.raises(ModelError, match=r"architecture|does not work"):
         LocalSampler(model, load("llama")[1])

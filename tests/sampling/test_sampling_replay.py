@@ -59,7 +59,8 @@ def test_our_own_records_come_back_token_by_token(load: Any, helpers: Any) -> No
 def test_tool_output_stays_out_of_every_loss(load: Any, helpers: Any) -> None:
     tokenizer = load("llama")[1]
     request = helpers.ask("p.0", (9, 9))
-    row = helpers.answers(ScriptedSampler(lambda r: "run it 42 so 42", tokenizer, Policy("m")), [request])["p.0"].to_json()
+    scripted = ScriptedSampler(lambda r: "run it 42 so 42", tokenizer, Policy("m"))
+    row = helpers.answers(scripted, [request])["p.0"].to_json()
     row["segments"] = [[0, 6, "model"], [6, 9, "tool"], [9, len(row["token_ids"]), "model"]]
     same = helpers.answers(ReplaySampler([row], tokenizer, POLICY), [request])["p.0"]
     assert same.segments == ((0, 6, "model"), (6, 9, "tool"), (9, len(row["token_ids"]), "model"))

@@ -18,6 +18,7 @@ from tutelage.cli.trackers import Tracker, open_tracker
 from tutelage.config.writing import resolved
 from tutelage.errors import InputError, ModelError
 from tutelage.grading import load_grader
+from tutelage.learning.adapters import check_trainable
 from tutelage.models.loading import load_tokenizer
 from tutelage.recipes.bench import Bench, TimeSpent, Weights
 from tutelage.recipes.progress import Progress
@@ -66,6 +67,7 @@ def open_bench(
         InputError: anything wrong with data, model, prompts or the run folder; nothing has been written then.
     """
     parts = assemble(config)
+    check_trainable(parts.base.model, config, adapter=parts.base.adapter)
     settings = resolved(config)
     with closing(open_tracker(config.report_to, folder, settings, progress.note)) as tracker:
         if resume:

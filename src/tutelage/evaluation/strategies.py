@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.errors import InputError
 from tutelage.evaluation.metrics import Vote, accuracy, answer_key, majority_vote, pass_at_k
 from tutelage.evaluation.statistics import Interval, bootstrap_mean, wilson
+from tutelage.grading.choices import choice_of
 from tutelage.records import OUTCOMES, Completion, Problem, Verdict
 from tutelage.selection.grouping import Verdicts, by_completion
 
@@ -120,7 +121,8 @@ def score_strategy(
         InputError: no problem is left to score.
     """
     known = by_completion(verdicts)
-    samples: dict[str, dict[str, Completion]] = {p.id: {} for p in problems}
+    by_id = {p.id: p for p in problems}
+    samples: dict[str, dict[str, Completion]] = {name: {} for name in by_id}
     for completion in completions:
         if completion.problem_id in samples:
             samples[completion.problem_id][completion.id] = completion
@@ -130,7 +132,7 @@ def score_strategy(
     for problem_id, drawn in samples.items():
         judged = [known[c.id] for c in sorted(drawn.values(), key=lambda c: (c.index, c.id)) if c.id in known]
         outcomes.update(v.outcome for v in judged)
-        value = _value(strategy, judged)
+        value = _value(strategy, by_id[problem_id], judged)
         if value is None:
             excluded.append(problem_id)
         else:
@@ -153,7 +155,7 @@ def score_strategy(
     )
 
 
-def _value(strategy: Strategy, judged: Sequence[Verdict]) -> float | None:
+def _value(strategy: Strategy, problem: Problem, judged: Sequence[Verdict]) -> float | None:
     """What a problem counts, in [0, 1]; None where it cannot count."""
     usable = [v for v in judged if v.is_usable]
     if strategy.kind == "maj":
@@ -161,7 +163,7 @@ def _value(strategy: Strategy, judged: Sequence[Verdict]) -> float | None:
         first = [v for v in judged if v.outcome != "error"][: strategy.k]
         if len(first) < strategy.k:
             return None
-        return majority_vote([Vote(_key(v), v.is_correct if v.is_usable else None) for v in first])
+        return majority_vote([Vote(_key(v, problem), v.is_correct if v.is_usable else None) for v in first])
     if len(usable) < strategy.k:
         return None
     num_correct = sum(v.is_correct for v in usable)
@@ -172,8 +174,12 @@ def _value(strategy: Strategy, judged: Sequence[Verdict]) -> float | None:
     return float(usable[0].is_correct)
 
 
-def _key(verdict: Verdict) -> object | None:
-    return answer_key(verdict.answer) if verdict.answer and verdict.answer.strip() else None
+def _key(verdict: Verdict, problem: Problem) -> Hashable | None:
+    """What a sample votes for; `B`, `(B)` and the option's text are one vote where the options are known."""
+    if not verdict.answer or not verdict.answer.strip():
+        return None
+    is_choice = problem.answer_kind == "choice" or problem.choices is not None
+    return (choice_of(verdict.answer, problem.choices) if is_choice else None) or answer_key(verdict.answer)
 
 
 def _interval(strategy: Strategy, values: list[float], seed: int) -> Interval:

@@ -38,6 +38,13 @@ def letters_of(gold: str) -> frozenset[str] | None:
     return frozenset(_LETTER.findall(text)) if _STRICT.fullmatch(text) else None
 
 
+def choice_of(answer: str, choices: Choices | None) -> frozenset[str] | None:
+    """The letters that an answer to a multiple-choice question names; None where it names none or cannot be told."""
+    if not is_readable(answer):
+        return None
+    return _find(_to_letter(answer, choices), choices, is_certain=True) or None
+
+
 def check_choice(gold: str, answer: str, choices: Choices | None, *, is_certain: bool) -> Result:
     """Whether the answer names the gold's letters and no others.
 

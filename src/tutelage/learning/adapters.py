@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tutelage.config.settings import TrainingSettings
 from tutelage.errors import ConfigError, MissingExtra, ModelError
@@ -76,6 +77,14 @@ def resume(model: nn.Module, adapter: Path, settings: TrainingSettings) -> peft.
         ConfigError: `lora_rank` is not the adapter's.
     """
     peft = _peft()
+    _check_rank(adapter, settings)
+    try:
+        return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError("the adapter does not fit the model", seen=f"{adapter}: {error}") from error
+
+
+def _check_rank(adapter: Path, settings: TrainingSettings) -> None:
     file = adapter / "adapter_config.json"
     if not file.is_file():
         raise ModelError("the folder holds no adapter", seen=str(adapter), expected="adapter_config.json")
@@ -86,12 +95,33 @@ def resume(model: nn.Module, adapter: Path, settings: TrainingSettings) -> peft.
     if rank != settings.lora_rank:
         raise ConfigError(
             [f"lora_rank={settings.lora_rank}, but the adapter at {adapter} has rank {rank}"],
-            advice=f"lora_rank={rank}",
+            advice=f"set lora_rank={rank}",
         )
-    try:
-        return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError("the adapter does not fit the model", seen=f"{adapter}: {error}") from error
+
+
+def check_trainable(model: str | Path, settings: TrainingSettings, *, adapter: Path | None) -> None:
+    """Refuse adapter settings under which nothing of a model would train, without loading its weights.
+
+    Args:
+        model: folder or hub name.
+        settings: `lora_rank`, `lora_targets`.
+        adapter: folder of the adapter to be trained further, if any.
+
+    Raises:
+        MissingExtra: peft is needed and not installed.
+        ModelError: the adapter folder holds none, or the model's config cannot be read.
+        ConfigError: the adapter has another rank, or no module has a name in `lora_targets`.
+    """
+    if adapter is not None:
+        _check_rank(adapter, settings)
+    elif settings.lora_rank:
+        try:
+            config = AutoConfig.from_pretrained(str(model))
+            with torch.device("meta"):
+                bare = AutoModelForCausalLM.from_config(config)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError("the model's config cannot be read", seen=f"{model}: {error}") from error
+        attach(bare, settings, seed=0)
 
 
 def switched_off(model: nn.Module) -> contextlib.AbstractContextManager[Any]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.config.settings import TrainingSettings
-from tutelage.errors import ConfigError, RunFailed
+from tutelage.errors import RunFailed
 from tutelage.learning import adapters
 from tutelage.learning.batches import Row
 from tutelage.learning.checkpoints import Checkpoint
@@ -100,19 +100,15 @@ class TrainablePolicy:
             ModelError: the folder cannot be used, or nothing trains.
             ConfigError: an adapter is given but `lora_rank` is 0, or not the adapter's.
         """
-        if adapter is not None and settings.lora_rank == 0:
-            raise ConfigError(
-                [f"lora_rank=0 trains all weights, but an adapter is given ({adapter})"],
-                advice="set lora_rank to the adapter's rank",
-            )
         place = loading.resolve_device(device)
         compute = loading.resolve_dtype(dtype, place)
         weights = compute if settings.lora_rank else torch.float32
         tokenizer = loading.load_tokenizer(path)
         model = loading.load_model(path, device=place, dtype=weights)
-        if settings.lora_rank:
-            attached = adapters.resume(model, Path(adapter), settings) if adapter else None
-            model = attached or adapters.attach(model, settings, seed=seed)
+        if adapter is not None:
+            model = adapters.resume(model, Path(adapter), settings)
+        elif settings.lora_rank:
+            model = adapters.attach(model, settings, seed=seed)
         if settings.gradient_checkpointing:
             _recompute_activations(model)
         autocast = None if compute == torch.float32 else compute

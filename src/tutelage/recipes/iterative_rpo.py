@@ -38,7 +38,8 @@ from tutelage.recipes import learn, stages
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.measure import measure
 from tutelage.recipes.report import IterationReport, ReportBuilder
-from tutelage.records import Completion, Problem, SamplingParams, Verdict
+from tutelage.records import Completion, Group, Problem, SamplingParams, Verdict
+from tutelage.selection.difficulty import make_groups
 from tutelage.selection.pairs import PairingResult, PairSettings, make_pairs
 
 NAME = "iterative-rpo"
@@ -129,6 +130,7 @@ class Practice:
 
     completions: list[Completion]
     verdicts: dict[str, Verdict]
+    groups: list[Group]
     pairing: PairingResult
 
 
@@ -146,7 +148,7 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
         practice = practise(config, bench, weights, t)
         report.count(practice.verdicts.values())
         weights, figures = learn.from_pairs(config, bench, weights, practice.pairing.pairs, iteration=t)
-        figures.note_pairing(practice.pairing)
+        figures.note_practice(practice.pairing, practice.groups, practice.completions)
         report.add(measure(config, bench, weights, figures, on_dev=on_dev))
         if report.is_saturated(config.stop_gain):
             bench.progress.note(f"stopped after iteration {t}: dev accuracy rose by less than {config.stop_gain}")
@@ -167,10 +169,12 @@ def practise(config: Config, bench: Bench, weights: Weights, t: int) -> Practice
         problems, completions, verdicts, config.pairing(), seed=config.seed, iteration=t,
         gold_ids=bench.prompter.target_ids,
     )  # fmt: skip
+    groups = make_groups(completions, verdicts, round=t)
+    bench.run.append_many("groups", groups)
     if not pairing.pairs:
         raise nothing_to_learn(problems, stages.count_outcomes(verdicts.values()), t)
     bench.run.append_many("pairs", pairing.pairs)
-    return Practice(completions, verdicts, pairing)
+    return Practice(completions, verdicts, groups, pairing)
 
 
 def nothing_to_learn(problems: list[Problem], outcomes: dict[str, int], t: int) -> NothingToLearn:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tutelage.config.settings import ModelSettings
 from tutelage.evaluation.comparisons import compare
 from tutelage.evaluation.strategies import StrategyResult
+from tutelage.learning.alarms import degenerate_groups, length_drift
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.stages import interval
-from tutelage.records import OUR_OUTCOMES, OUTCOMES, Verdict
+from tutelage.records import OUR_OUTCOMES, OUTCOMES, Completion, Group, Verdict
+from tutelage.selection.difficulty import difficulty_histogram
 from tutelage.selection.pairs import PairingResult
 
 MAX_OWN_FAILURES = 0.005
@@ -22,8 +25,9 @@ MAX_OWN_FAILURES = 0.005
 class IterationReport:
     """Figures of one iteration; iteration 0 is the model before any learning.
 
-    `chosen_logprob` and `rejected_logprob` are means over a fixed probe set of pairs of the sum of completion-token
-    log-probs (natural log) after learning; the `_before` ones are of the same pairs under M_t.
+    `difficulty` counts training problems by pass rate, hardest fifth first; `mean_tokens` is the mean length of
+    practice samples. `chosen_logprob` and `rejected_logprob` are means over a fixed probe set of pairs of the sum of
+    completion-token log-probs (natural log) after learning; the `_before` ones are of the same pairs under M_t.
     """
 
     iteration: int
@@ -38,13 +42,20 @@ class IterationReport:
     rejected_logprob_before: float | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
     pairing: dict[str, int] = field(default_factory=dict)
+    difficulty: list[int] = field(default_factory=list)
+    mean_tokens: float | None = None
     dropped: int = 0
     alarms: list[str] = field(default_factory=list)
     chosen_step: int | None = None
 
-    def note_pairing(self, pairing: PairingResult) -> None:
-        """Keep how many problems were usable, all right, all wrong."""
+    def note_practice(
+        self, pairing: PairingResult, groups: Sequence[Group], completions: Sequence[Completion]
+    ) -> None:
+        """Keep what the practice samples show: which problems were usable, how hard they are, how long answers get."""
         self.pairing = dict(pairing.counts)
+        self.difficulty = list(difficulty_histogram(groups))
+        self.mean_tokens = statistics.fmean(len(c.token_ids) for c in completions)
+        self.alarms += [alarm.message for alarm in degenerate_groups([group.pass_rate for group in groups])]
 
     def to_json(self, seconds: float) -> dict[str, Any]:
         """The iteration as `report.json` has it."""
@@ -56,7 +67,7 @@ class IterationReport:
         if self.dev is not None:
             out["dev"] = interval(self.dev)
         names = ("pairs", "steps", "chosen_logprob", "rejected_logprob", "chosen_logprob_before",
-                 "rejected_logprob_before", "chosen_step")  # fmt: skip
+                 "rejected_logprob_before", "chosen_step", "difficulty", "mean_tokens")  # fmt: skip
         out |= {name: getattr(self, name) for name in names}
         return out | {"curve": self.curve, "pairing": self.pairing, "dropped": self.dropped, "alarms": self.alarms}
 
@@ -78,6 +89,9 @@ class ReportBuilder:
 
     def add(self, figures: IterationReport) -> None:
         """Add an iteration; its seconds are those since the last one was added."""
+        lengths = [r.mean_tokens for r in (*self.results, figures) if r.mean_tokens is not None]
+        if figures.mean_tokens is not None:
+            figures.alarms += [alarm.message for alarm in length_drift(lengths)]
         self.iterations.append(figures.to_json(self._seconds_of(figures.iteration)))
         self.results.append(figures)
         self.bench.run.metrics("time_spent", self.bench.spent.report())

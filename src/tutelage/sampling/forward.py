@@ -111,7 +111,8 @@ def layer_kinds(config: Any) -> tuple[str, ...]:
     """The kinds of attention layer that a model has, each once.
 
     Raises:
-        ModelError: a kind that a key/value cache with masks cannot serve, e.g. a recurrent layer, or no attention at all.
+        ModelError: a kind that a key/value cache with masks cannot serve, e.g. a recurrent layer, or none
+            at all.
     """
     kinds = tuple(dict.fromkeys(getattr(config, "layer_types", None) or ()))
     if not kinds:

@@ -3,7 +3,8 @@
 The last token is left to the decode loop, which feeds it as a row's first token: so prefill needs no logits, and all
 samples of a prompt share one prefill. A prompt that begins like a kept one takes over the whole blocks of 16 positions
 they share (few-shot prompts, the next chunk of a solution). Neither sharing nor batching changes a bit of the result on
-a CPU in fp32 with one thread and torch 2.13 (before: no token, and log-probs by less than 1e-5); keys written by the decode loop would, so those are never taken over.
+a CPU in fp32 with one thread and torch 2.13 (before: no token, and log-probs by less than 1e-5); keys written by the
+decode loop would, so those are never taken over.
 """
 
 from __future__ import annotations

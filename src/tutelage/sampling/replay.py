@@ -3,7 +3,8 @@
 Rows are our own completion records, or uniform rows: `question_id` or `problem_id`, `completion` (the text), and
 optionally `sample`, `model`, `finish_reason`. A request gets the record with its id if there is one, else, by its
 `index`, the record of its problem and role in the file's order. A text that comes without this tokenizer's ids is
-tokenized again, which its note says; if tool output is in it, nothing of it enters a loss then. No record is given for two indices: where they run out, an error says so.
+tokenized again, which its note says; if tool output is in it, nothing of it enters a loss then. No record is given
+for two indices: where they run out, an error says so.
 """
 
 from __future__ import annotations
