@@ -251,7 +251,7 @@ def test_empty_data(tmp_path: Path) -> None:
         ("math", {"problem": "?", "solution": "no box"}), ("arc", {"question": "?", "choices": ["a", "b"],
         "answerKey": None}),
         ("metamath", {"query": "?", "response": "no marker"}), ("jsonl", {"question": "?", "answer": None}),
-        ("jsonl", {"question": "?", "gold": 1}),
+        ("jsonl", {"question": "?", "gold": 1}), ("jsonl", {"question": "?", "answer": float("nan")}),
     ],
 )  # fmt: skip
 def test_a_row_without_an_answer_names_file_and_line(tmp_path: Path, data_format: str, row: dict[str, Any]) -> None:
@@ -338,11 +338,37 @@ def test_fields_that_do_not_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "choices", [[], {"text": ["a"], "label": ["A", "B"]}, {"text": ["a", "b"], "label": ["A", "A"]}, 5, [1] * 40]
+    "choices",
+    [
+        [],
+        {"text": ["a"], "label": ["A", "B"]},
+        {"text": ["a", "b"], "label": ["A", "A"]},
+        5,
+        [1] * 40,
+        {"text": None},
+        {"text": 3},
+        {"text": ["a", "b"], "label": [["A"], ["A"]]},
+    ],
 )
 def test_options_that_do_not_fit(tmp_path: Path, choices: Any) -> None:
     path = write(tmp_path / "rows.jsonl", {"question": "?", "choices": choices, "answerKey": "A"})
     assert "no usable options" in bad(f"arc:{path}")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "why"),
+    [([1], "no object"), ("x", "no object"), ({"tolerance": "abc"}, "tolerance"), ({"tolerance": 1}, "tolerance")],
+)
+def test_metadata_that_cannot_be_used(tmp_path: Path, metadata: Any, why: str) -> None:
+    path = write(tmp_path / "rows.jsonl", {"question": "?", "answer": "1", "metadata": metadata})
+    message = bad(f"jsonl:{path}")
+    assert why in message and "rows.jsonl:1" in message
+
+
+def test_an_empty_id_is_none(tmp_path: Path) -> None:
+    rows = [{"question": "?", "answer": "1", "id": ""}, {"question": "!", "answer": "2", "id": ""}]
+    path = write(tmp_path / "rows.jsonl", *rows)
+    assert [p.id for p in load_problems(f"jsonl:{path}")] == ["rows-0", "rows-1"]
 
 
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,12 @@ def load_tokenizer(model: str | Path) -> Any:
     try:
         return loader.from_pretrained(str(model))
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError("the tokenizer cannot be loaded", seen=f"{model}: {error}") from error
+        raise ModelError(
+            "the tokenizer cannot be loaded",
+            seen=f"{model}: {error}",
+            expected="a folder that exists, or a hub name and a connection",
+            advice="check the path",
+        ) from error
 
 
 def _is_generic(folder: Path) -> bool:

@@ -8,6 +8,7 @@ letters A, B, ... by their place, because prompts show letters; the published la
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -65,7 +66,7 @@ def read_problem(row: Row, data_format: str, split: str | None) -> Problem:
     """
     reader = _generic if "answer_kind" in row.data else _READERS[data_format]
     problem = reader(row)
-    has_id = row.data.get("id", row.data.get("unique_id")) is not None
+    has_id = row.data.get("id", row.data.get("unique_id")) not in (None, "")
     number = problem.id if has_id else f"{row.stem}-{row.index}"
     problem = dataclasses.replace(
         problem,
@@ -95,7 +96,7 @@ def _generic(row: Row) -> Problem:
     data = row.data
     choices = _choices(data.get("choices"), row) if data.get("choices") is not None else None
     answer = _text(row, "answer", "no answer")
-    metadata = dict(data.get("metadata") or {})
+    metadata = _metadata(row)
     if choices is not None:
         choices, answer, labels = _lettered(choices, answer)
         metadata |= labels
@@ -128,7 +129,7 @@ def _gsm8k(row: Row) -> Problem:
         solution=solution.strip() if marker else _optional(row.data, "solution"),
         subject=_optional(row.data, "subject"),
         level=_optional(row.data, "level"),
-        metadata=dict(row.data.get("metadata") or {}),
+        metadata=_metadata(row),
     )
 
 
@@ -147,7 +148,7 @@ def _math(row: Row) -> Problem:
         solution=solution,
         subject=_optional(data, "subject") or _optional(data, "type"),
         level=f"Level {level}" if isinstance(level, int) else _optional(data, "level"),
-        metadata=dict(data.get("metadata") or {}),
+        metadata=_metadata(row),
     )
 
 
@@ -171,7 +172,7 @@ def _arc(row: Row) -> Problem:
         subject=_optional(data, "subject"),
         level=_optional(data, "level"),
         choices=choices,
-        metadata=dict(data.get("metadata") or {}) | labels,
+        metadata=_metadata(row) | labels,
     )
 
 
@@ -201,9 +202,10 @@ _READERS: dict[str, Callable[[Row], Problem]] = {
 
 def _text(row: Row, name: str, lacking: str) -> str:
     value = row.data.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return str(value)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    # NaN is how tables write a missing number.
+    if value is None or isinstance(value, float) or (isinstance(value, str) and not value.strip()):
         raise _lacking(row, lacking, name)
     if not isinstance(value, str):
         raise DataError(
@@ -227,25 +229,45 @@ def _optional(data: Mapping[str, Any], name: str) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
+def _metadata(row: Row) -> dict[str, Any]:
+    """What else the row knows; a `tolerance` in it is what the grader will use, so it is checked here."""
+    found = row.data.get("metadata") or {}
+    if not isinstance(found, Mapping):
+        raise DataError(f"{row.where}: the field `metadata` is no object", seen=repr(found)[:150],
+                        expected='{"name": value, ...}', advice="correct the row or rename its field")  # fmt: skip
+    tolerance = found.get("tolerance")
+    is_number = isinstance(tolerance, int | float) and not isinstance(tolerance, bool)
+    if tolerance is not None and not (is_number and 0 <= tolerance < 1):
+        raise DataError(f"{row.where}: the tolerance in `metadata` cannot be used", seen=repr(tolerance)[:150],
+                        expected="a relative difference from 0 to below 1", advice="correct the row")  # fmt: skip
+    return dict(found)
+
+
+def _listed(value: Any) -> list[Any]:
+    """The members of a list; none where it is anything else."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
 def _choices(options: Any, row: Row) -> Choices:
     """Options written as {label: [], text: []}, [{label, text}], {A: ...} or a plain list of texts."""
     labels: list[Any] = []
     texts: list[Any] = []
     if isinstance(options, Mapping) and "text" in options:
-        texts = list(options["text"])
-        labels = list(options.get("label") or options.get("labels") or _LETTERS[: len(texts)])
+        texts = _listed(options["text"])
+        labels = _listed(options.get("label") or options.get("labels")) or list(_LETTERS[: len(texts)])
     elif isinstance(options, Mapping) and "texts" in options:
-        texts, labels = list(options["texts"]), list(options.get("labels") or ())
+        texts, labels = _listed(options["texts"]), _listed(options.get("labels"))
     elif isinstance(options, Mapping):
         labels, texts = list(options), list(options.values())
     elif isinstance(options, list | tuple) and all(isinstance(option, Mapping) for option in options):
         labels, texts = [option.get("label") for option in options], [option.get("text") for option in options]
     elif isinstance(options, list | tuple):
         texts, labels = list(options), list(_LETTERS[: len(options)])
+    labels = [str(label) for label in labels]
     if not texts or len(labels) != len(texts) or len(texts) > len(_LETTERS) or len(set(labels)) < len(labels):
         raise DataError(f"{row.where} has no usable options", seen=repr(options)[:150],
                         expected='choices {"label": ["A", ...], "text": [...]}', advice="correct the row")  # fmt: skip
-    return Choices(tuple(map(str, labels)), tuple(map(str, texts)))
+    return Choices(tuple(labels), tuple(map(str, texts)))
 
 
 def _lettered(choices: Choices, answer: str) -> tuple[Choices, str, dict[str, Any]]:
