@@ -75,7 +75,7 @@ def test_adapter_mistakes(llama: Path, settings, tmp_path: Path):
         SFTLearner.open(tmp_path / "adapter", settings())
     with pytest.raises(ConfigError, match="has rank 4"):
         SFTLearner.open(llama, settings(lora_rank=8), adapter=tmp_path / "adapter")
-    with pytest.raises(ConfigError, match="trains all weights, but an adapter is given"):
+    with pytest.raises(ConfigError, match="lora_rank=0, but the adapter"):
         SFTLearner.open(llama, settings(), adapter=tmp_path / "adapter")
     with pytest.raises(ModelError, match="holds no adapter"):
         SFTLearner.open(llama, settings(lora_rank=4), adapter=llama)

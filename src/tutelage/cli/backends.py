@@ -13,23 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tutelage import problems as problem_sets
-from tutelage.cli.trackers import Tracker, open_tracker
+from tutelage.cli.splits import Splits, load_splits, only_new
+from tutelage.cli.trackers import NoTracker, Tracker, open_tracker
 from tutelage.config.writing import resolved
 from tutelage.errors import InputError, ModelError
 from tutelage.grading import load_grader
 from tutelage.learning.adapters import check_trainable
 from tutelage.models.loading import load_tokenizer
+from tutelage.primer import PRIMER_VERSION
 from tutelage.recipes.bench import Bench, TimeSpent, Weights
 from tutelage.recipes.progress import Progress
 from tutelage.recipes.rehearsal import rehearsal_script
-from tutelage.records import Policy, Problem, digest, seed_of
+from tutelage.records import Policy, Problem, digest
 from tutelage.sampling.session import SamplerSession
 from tutelage.store.run import Run
 from tutelage.text.prompts import Prompter, task_of, tokenizer_digest
-
-DEV_SHARE, DEV_MOST = 0.1, 500
-"""Problems held out of the training data where the user named neither evaluation data nor a number."""
 
 MAY_DIFFER = (
     "max_batch", "max_in_flight", "timeout_seconds", "max_retries", "report_to", "output_dir", "checkpoint_every",
@@ -37,17 +35,6 @@ MAY_DIFFER = (
 """Settings that change speed or place, never a result; a run may be resumed with others."""
 
 FINGERPRINT_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The problems of a run by what they are for."""
-
-    train: list[Problem]
-    dev: list[Problem]
-    held_out: list[Problem]
-    test: list[Problem]
-    shots: list[Problem]
 
 
 @contextmanager
@@ -68,24 +55,42 @@ def open_bench(
     """
     parts = assemble(config)
     check_trainable(parts.base.model, config, adapter=parts.base.adapter)
-    settings = resolved(config)
-    with closing(open_tracker(config.report_to, folder, settings, progress.note)) as tracker:
-        if resume:
-            run = Run.resume(folder, recipe=recipe, config=settings, may_differ=MAY_DIFFER)
-        else:
-            info = {"grader_version": f"{parts.grader.name} {parts.grader.version}", "lineage": parts.base.lineage}
-            run = Run.create(folder, recipe=recipe, config=settings, seed=config.seed, info=info)
-        with closing(run):
-            yield make_bench(run, parts, progress, tracker)
+    with (
+        closing(open_tracker(config.report_to, folder, resolved(config), progress.note)) as tracker,
+        closing(open_run(config, parts, recipe=recipe, folder=folder, resume=resume)) as run,
+    ):
+        yield make_bench(run, parts, progress, tracker)
 
 
-def make_bench(run: Run, parts: Parts, progress: Progress, tracker: Tracker) -> Bench:
+def open_run(config: Any, parts: Parts, *, recipe: str, folder: Path, resume: bool) -> Run:
+    """The run folder, new or resumed.
+
+    Raises:
+        RunError: it exists, is missing, or was made with another config.
+    """
+    if resume:
+        return Run.resume(folder, recipe=recipe, config=resolved(config), may_differ=MAY_DIFFER)
+    info = provenance(config, parts)
+    return Run.create(folder, recipe=recipe, config=resolved(config), seed=config.seed, info=info)
+
+
+def provenance(config: Any, parts: Parts) -> dict[str, str]:
+    """What `run.json` says of a run's making besides its settings: grader, weights, and the built-in world if used."""
+    info = {"grader_version": f"{parts.grader.name} {parts.grader.version}", "lineage": parts.base.lineage}
+    splits = parts.splits
+    used = {problem.source.split(":")[0] for problem in (*splits.train, *splits.dev, *splits.test)}
+    if config.model == "primer" or used & {"primer", "primer-choice"}:
+        info["primer_version"] = PRIMER_VERSION
+    return info
+
+
+def make_bench(run: Run, parts: Parts, progress: Progress, tracker: Tracker | None = None) -> Bench:
     """A bench on an open run, with the problems recorded and the time of earlier sessions counted."""
-    step, splits = itertools.count(1), parts.splits
-    run.append_many("problems", [*splits.train, *splits.held_out, *_only_new(splits)])
+    step, splits, sink = itertools.count(1), parts.splits, tracker or NoTracker()
+    run.append_many("problems", [*splits.train, *splits.held_out, *only_new(splits)])
     return Bench(
         run, splits.train, splits.dev, splits.held_out, splits.test, parts.prompter, parts.grader, parts.base,
-        parts.open_sampler, parts.sampler_of, progress, lambda values: tracker.log(values, next(step)),
+        parts.open_sampler, parts.sampler_of, progress, lambda values: sink.log(values, next(step)),
         TimeSpent.going_on(run),
     )  # fmt: skip
 
@@ -124,61 +129,6 @@ def assemble_with(config: Any, splits: Splits) -> Parts:
     everything = [*splits.train, *splits.held_out, *splits.dev, *splits.test]
     samplers = Samplers(config, tokenizer, prompter, {p.id: p for p in everything})
     return Parts(splits, prompter, load_grader(config.grader), base, tokenizer, samplers.open, samplers.of_model)
-
-
-def load_splits(config: Any) -> Splits:
-    """The problems of a run; those held out for decisions are chosen by a hash of their ids and the seed."""
-    train = problem_sets.load_problems(config.data, limit=config.data_limit)
-    test = problem_sets.load_problems(config.eval_data) if config.eval_data else None
-    dev = problem_sets.load_problems(config.dev_data) if config.dev_data else None
-    shots, train = _take_shots(config, train)
-    held_out: list[Problem] = []
-    decides = getattr(config, "stop_gain", None) is not None or getattr(config, "choose_step_every", None) is not None
-    if dev is None and (config.dev_size or decides or test is None):
-        size = config.dev_size or min(DEV_MOST, int(len(train) * DEV_SHARE))
-        held_out, train = _hold_out(train, size, config.seed)
-        dev = held_out
-    if not train:
-        raise InputError(
-            "no problem is left to train on", seen=f"{len(held_out)} held out, {len(shots)} used as worked examples",
-            expected="more problems than are held out", advice="lower dev_size or num_shots, or give eval_data",
-        )  # fmt: skip
-    dev = dev or []
-    return Splits(train, dev, held_out, test if test is not None else dev, shots)
-
-
-def _take_shots(config: Any, train: list[Problem]) -> tuple[list[Problem], list[Problem]]:
-    """Worked examples for the prompt, and the training problems without them."""
-    if not config.num_shots:
-        return [], train
-    pool = problem_sets.load_problems(config.shots) if config.shots else train
-    solved = [p for p in pool if p.solution][: config.num_shots]
-    if len(solved) < config.num_shots:
-        raise InputError(
-            "too few worked examples for the prompt", seen=f"{len(solved)} problems with a solution",
-            expected=f"num_shots = {config.num_shots}", advice="lower num_shots or name other examples with shots=",
-        )  # fmt: skip
-    taken = {p.id for p in solved}
-    return solved, train if config.shots else [p for p in train if p.id not in taken]
-
-
-def _hold_out(problems: list[Problem], size: int, seed: int) -> tuple[list[Problem], list[Problem]]:
-    if size < 1 or size >= len(problems):
-        raise InputError(
-            "problems cannot be held out for evaluation",
-            seen=f"{size} of {len(problems)}",
-            expected="at least 1 and fewer than there are",
-            advice="name evaluation data with eval_data=, or set dev_size",
-        )
-    chosen = set(sorted((p.id for p in problems), key=lambda i: seed_of(seed, "held out", i))[:size])
-    return [p for p in problems if p.id in chosen], [p for p in problems if p.id not in chosen]
-
-
-def _only_new(splits: Splits) -> list[Problem]:
-    """Evaluation problems that are not among the training or held-out ones."""
-    have = {p.id for p in (*splits.train, *splits.held_out)}
-    out = {p.id: p for p in (*splits.dev, *splits.test) if p.id not in have}
-    return list(out.values())
 
 
 def model_location(name: str) -> tuple[str, Path | None]:

@@ -92,8 +92,9 @@ def prompt_lines(model: str) -> list[str]:
     Raises:
         TutelageError: the model's tokenizer cannot be used.
     """
-    from tutelage.cli.backends import Splits, assemble_with
+    from tutelage.cli.backends import assemble_with
     from tutelage.cli.evaluation import EvalSettings
+    from tutelage.cli.splits import Splits
     from tutelage.problems import load_problems
 
     problem = load_problems("primer:train?n=1")[0] if model == "primer" else PROBLEM

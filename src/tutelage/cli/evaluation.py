@@ -18,12 +18,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tutelage.cli.backends import MAY_DIFFER, Splits, assemble_with
+from tutelage.cli.backends import assemble_with, make_bench, open_run
 from tutelage.cli.progress import open_progress
 from tutelage.cli.run import check_model_name, choose_folder, explain, short_name
+from tutelage.cli.splits import Splits
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
 from tutelage.config.settings import ModelSettings, SamplerSettings, setting
-from tutelage.config.writing import resolved
 from tutelage.errors import InputError
 from tutelage.evaluation.results import KIND, EvaluationResult
 from tutelage.evaluation.strategies import Strategy, StrategyResult, parse_strategy, score_strategy
@@ -32,7 +32,6 @@ from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.progress import Progress
 from tutelage.records import OUTCOMES, Completion, Problem, SamplingParams, Verdict, digest, record_id
-from tutelage.store.run import Run
 
 RECIPE = "eval"
 
@@ -105,18 +104,8 @@ def open_eval_bench(config: EvalSettings, folder: Path, *, progress: Progress, r
     """
     problems = load_problems(config.data, limit=config.data_limit)
     parts = assemble_with(config, Splits([], [], [], problems, _worked_examples(config)))
-    settings = resolved(config)
-    if resume:
-        run = Run.resume(folder, recipe=RECIPE, config=settings, may_differ=MAY_DIFFER)
-    else:
-        info = {"grader_version": f"{parts.grader.name} {parts.grader.version}", "lineage": parts.base.lineage}
-        run = Run.create(folder, recipe=RECIPE, config=settings, seed=config.seed, info=info)
-    with closing(run):
-        run.append_many("problems", problems)
-        yield Bench(
-            run, [], [], [], problems, parts.prompter, parts.grader, parts.base, parts.open_sampler, parts.sampler_of,
-            progress,
-        )  # fmt: skip
+    with closing(open_run(config, parts, recipe=RECIPE, folder=folder, resume=resume)) as run:
+        yield make_bench(run, parts, progress)
 
 
 def _worked_examples(config: EvalSettings) -> list[Problem]:

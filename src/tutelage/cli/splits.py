@@ -1,0 +1,79 @@
+"""Which problems a run practises on, decides on and is measured on, from what its config names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tutelage.errors import InputError
+from tutelage.problems import load_problems
+from tutelage.records import Problem, seed_of
+
+DEV_SHARE, DEV_MOST = 0.1, 500
+"""Problems held out of the training data where the user named neither evaluation data nor a number."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The problems of a run by what they are for."""
+
+    train: list[Problem]
+    dev: list[Problem]
+    held_out: list[Problem]
+    test: list[Problem]
+    shots: list[Problem]
+
+
+def load_splits(config: Any) -> Splits:
+    """The problems of a run; those held out for decisions are chosen by a hash of their ids and the seed."""
+    train = load_problems(config.data, limit=config.data_limit)
+    test = load_problems(config.eval_data) if config.eval_data else None
+    dev = load_problems(config.dev_data) if config.dev_data else None
+    shots, train = _take_shots(config, train)
+    held_out: list[Problem] = []
+    decides = getattr(config, "stop_gain", None) is not None or getattr(config, "choose_step_every", None) is not None
+    if dev is None and (config.dev_size or decides or test is None):
+        size = config.dev_size or min(DEV_MOST, int(len(train) * DEV_SHARE))
+        held_out, train = _hold_out(train, size, config.seed)
+        dev = held_out
+    if not train:
+        raise InputError(
+            "no problem is left to train on", seen=f"{len(held_out)} held out, {len(shots)} used as worked examples",
+            expected="more problems than are held out", advice="lower dev_size or num_shots, or give eval_data",
+        )  # fmt: skip
+    dev = dev or []
+    return Splits(train, dev, held_out, test if test is not None else dev, shots)
+
+
+def _take_shots(config: Any, train: list[Problem]) -> tuple[list[Problem], list[Problem]]:
+    """Worked examples for the prompt, and the training problems without them."""
+    if not config.num_shots:
+        return [], train
+    pool = load_problems(config.shots) if config.shots else train
+    solved = [p for p in pool if p.solution][: config.num_shots]
+    if len(solved) < config.num_shots:
+        raise InputError(
+            "too few worked examples for the prompt", seen=f"{len(solved)} problems with a solution",
+            expected=f"num_shots = {config.num_shots}", advice="lower num_shots or name other examples with shots=",
+        )  # fmt: skip
+    taken = {p.id for p in solved}
+    return solved, train if config.shots else [p for p in train if p.id not in taken]
+
+
+def _hold_out(problems: list[Problem], size: int, seed: int) -> tuple[list[Problem], list[Problem]]:
+    if size < 1 or size >= len(problems):
+        raise InputError(
+            "problems cannot be held out for evaluation",
+            seen=f"{size} of {len(problems)}",
+            expected="at least 1 and fewer than there are",
+            advice="name evaluation data with eval_data=, or set dev_size",
+        )
+    chosen = set(sorted((p.id for p in problems), key=lambda i: seed_of(seed, "held out", i))[:size])
+    return [p for p in problems if p.id in chosen], [p for p in problems if p.id not in chosen]
+
+
+def only_new(splits: Splits) -> list[Problem]:
+    """Evaluation problems that are not among the training or held-out ones."""
+    have = {p.id for p in (*splits.train, *splits.held_out)}
+    out = {p.id: p for p in (*splits.dev, *splits.test) if p.id not in have}
+    return list(out.values())
