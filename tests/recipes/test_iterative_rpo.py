@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tutelage.errors import InputError, NothingToLearn, RunError
+from tutelage.errors import DataError, InputError, NothingToLearn, RunError
 from tutelage.records import Completion, PreferencePair, Verdict
 from tutelage.sampling.local import LocalSampler
 from tutelage.sampling.session import ScoreRequest
@@ -178,3 +178,19 @@ def test_bad_input_is_refused_before_any_work(tmp_path, changes, message, small_
         run_recipe(small_config(**changes), tmp_path / "run")
     assert caught.value.exit_code == 2
     assert not (tmp_path / "run").exists()
+
+
+def test_one_id_for_two_questions_is_refused(tmp_path, small_config, run_recipe) -> None:
+    for folder, answer in (("a", 3), ("b", 4)):
+        (tmp_path / folder).mkdir()
+        rows = [{"question": f"{folder} {i}?", "answer": str(answer + i)} for i in range(4)]
+        (tmp_path / folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = small_config(data=f"jsonl:{tmp_path}/a/data.jsonl", eval_data=f"jsonl:{tmp_path}/b/data.jsonl")
+    with pytest.raises(DataError, match="data-0"):
+        run_recipe(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_server_without_adapters_is_refused(small_config) -> None:
+    with pytest.raises(ValidationError, match="lora_rank"):
+        small_config(sampler="server:http://127.0.0.1:1", lora_rank=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tutelage.config.loading import load_settings
+from tutelage.errors import RunError
 from tutelage.recipes.iterative_rpo import Config
 from tutelage.store.run import Run
 
@@ -62,6 +64,54 @@ def test_faults_at_every_kind_of_moment_change_nothing(
         faults.fail_at = None
         run_recipe(config, folder, resume=True)
         assert results_of(folder) == expected, f"differs after a fault at event {moment}"
+
+
+SCRIPT = """
+from pathlib import Path
+from tutelage.sampling.scripted import Scripted
+
+def answer(request):
+    if request.index == 1 and not Path(__file__).with_name("mended").exists():
+        return Scripted("", "error", "the sampler is ill")
+    return "answer: 1" if request.index % 2 else "answer: 2"
+"""
+
+
+def test_samples_that_failed_in_a_finished_stage_stay_failed(tmp_path, small_config, run_recipe, monkeypatch) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    rows = [{"question": f"is it {i}?", "answer": str(1 + i % 2)} for i in range(12)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = small_config(
+        data=f"jsonl:{tmp_path}/own.jsonl", eval_data=None, dev_size=4, sampler=f"scripted:{tmp_path}/script.py:answer",
+        eval_samples=0,
+    )  # fmt: skip
+    faults = FaultyRun(monkeypatch)
+    run_recipe(config, tmp_path / "whole")
+    moment = 1 + next(i for i, name in enumerate(faults.events) if name == "after remove_scratch")
+    faults.events, faults.fail_at = [], moment
+    with pytest.raises(Fault):
+        run_recipe(config, tmp_path / "run")
+    faults.fail_at = None
+    (tmp_path / "mended").touch()
+    report = run_recipe(config, tmp_path / "run", resume=True)
+    assert [row["iteration"] for row in report["iterations"]] == [0, 1, 2]
+    assert report["outcomes"]["error"] == 8, "the eight problems of iteration 1, and none of iteration 2"
+
+
+GRADER = """
+def grade(problem, completion):
+    return completion.text.endswith(problem.answer) is {verdict}
+"""
+
+
+def test_a_grader_that_changed_is_noticed(tmp_path, small_config, run_recipe) -> None:
+    path = tmp_path / "own_grader.py"
+    path.write_text(GRADER.format(verdict=True))
+    config = small_config(grader=f"{path}:grade", iterations=1)
+    run_recipe(config, tmp_path / "run")
+    path.write_text(GRADER.format(verdict=False))
+    with pytest.raises(RunError, match="grader changed"):
+        run_recipe(config, tmp_path / "run", resume=True)
 
 
 COMMAND = [

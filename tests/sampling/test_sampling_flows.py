@@ -164,3 +164,5 @@ def test_a_child_continues_its_parent_and_differs_from_its_siblings() -> None:
     assert critique.prompt_ids == (6, 6) and critique.continues is None and critique.branch_position is None
     assert critique.id != child_request(completion()).id
     assert child_request(completion(), branch_position=1, inserted_ids=(8,)) == child
+    critics = [child_request(completion(), role="critique", policy=Policy("m", name), prompt_ids=(6,)) for name in "xy"]
+    assert critics[0].id != critics[1].id and critics[0].seed != critics[1].seed

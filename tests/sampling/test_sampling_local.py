@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from tutelage.errors import DataError, ModelError, SamplerFailed
+from tutelage.errors import ModelError, SamplerFailed
 from tutelage.records import Policy
-from tutelage.sampling.local import LocalSampler, check_prompt_length
+from tutelage.sampling.local import LocalSampler
 from tutelage.sampling.session import SamplerSession, ScoreRequest
 
 KINDS = ("llama", "qwen2", "phi3")
@@ -218,13 +218,6 @@ def test_what_cannot_be_served_comes_back_as_an_error(
     found = helpers.answers(session, [helpers.ask("good.0", (9, 10), max_new_tokens=4), bad])
     assert found["bad.0"].finish_reason == "error" and reason in found["bad.0"].note
     assert found["bad.0"].token_ids == () and found["good.0"].finish_reason != "error"
-
-
-def test_a_prompt_that_fills_the_context_can_be_refused_beforehand(load: Any) -> None:
-    session = LocalSampler(*load("llama"), context=64)
-    check_prompt_length(session, (1,) * 63, "p")
-    with pytest.raises(DataError, match="problem p"):
-        check_prompt_length(session, (1,) * 64, "p")
 
 
 def test_requests_submitted_while_iterating_are_served(load: Any, helpers: Any) -> None:

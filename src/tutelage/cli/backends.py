@@ -16,11 +16,12 @@ from typing import Any
 from tutelage.cli.splits import Splits, load_splits, only_new
 from tutelage.cli.trackers import NoTracker, Tracker, open_tracker
 from tutelage.config.writing import resolved
-from tutelage.errors import InputError, ModelError
+from tutelage.errors import InputError, ModelError, RunError
 from tutelage.grading import load_grader
 from tutelage.learning.adapters import check_trainable
 from tutelage.models.loading import load_tokenizer
 from tutelage.primer import PRIMER_VERSION
+from tutelage.problems.files import read_rows
 from tutelage.recipes.bench import Bench, TimeSpent, Weights
 from tutelage.recipes.progress import Progress
 from tutelage.recipes.rehearsal import rehearsal_script
@@ -34,7 +35,7 @@ MAY_DIFFER = (
 )  # fmt: skip
 """Settings that change speed or place, never a result; a run may be resumed with others."""
 
-FINGERPRINT_BYTES = 1 << 20
+FINGERPRINT_BYTES, FINGERPRINT_BLOCKS = 1 << 18, 16
 
 
 @contextmanager
@@ -68,10 +69,27 @@ def open_run(config: Any, parts: Parts, *, recipe: str, folder: Path, resume: bo
     Raises:
         RunError: it exists, is missing, or was made with another config.
     """
-    if resume:
-        return Run.resume(folder, recipe=recipe, config=resolved(config), may_differ=MAY_DIFFER)
     info = provenance(config, parts)
+    if resume:
+        run = Run.resume(folder, recipe=recipe, config=resolved(config), may_differ=MAY_DIFFER)
+        _check_unchanged(run, info)
+        return run
     return Run.create(folder, recipe=recipe, config=resolved(config), seed=config.seed, info=info)
+
+
+def _check_unchanged(run: Run, info: dict[str, str]) -> None:
+    """Refuse to go on with another grader or other weights than the run was begun with."""
+    known = {"grader_version": run.header.get("grader_version"), **(run.header.get("info") or {})}
+    changed = [name for name in ("grader_version", "lineage") if known.get(name) not in (None, info[name])]
+    if changed:
+        run.close()
+        words = {"grader_version": "grader", "lineage": "model or tokenizer"}
+        raise RunError(
+            f"the {' and the '.join(words[name] for name in changed)} changed since the run {run.path} was begun",
+            seen=", ".join(info[name] for name in changed),
+            expected=", ".join(str(known[name]) for name in changed),
+            advice="put back what was used, or begin a new run in another output_dir",
+        )
 
 
 def provenance(config: Any, parts: Parts) -> dict[str, str]:
@@ -215,7 +233,7 @@ def context_of(model: str) -> int | None:
 
 
 def fingerprint(model: str) -> str:
-    """A digest of a model folder's files (their sizes, heads and tails); a hub name as it is."""
+    """A digest of a model folder's files (their sizes, and blocks spread over each); a hub name as it is."""
     folder = Path(model)
     if not folder.is_dir():
         return model
@@ -224,11 +242,11 @@ def fingerprint(model: str) -> str:
         if path.suffix not in (".safetensors", ".bin", ".json"):
             continue
         size = path.stat().st_size
+        hasher.update(f"{path.name} {size}".encode())
         with path.open("rb") as file:
-            hasher.update(f"{path.name} {size}".encode() + file.read(FINGERPRINT_BYTES))
-            if size > FINGERPRINT_BYTES:
-                file.seek(max(FINGERPRINT_BYTES, size - FINGERPRINT_BYTES))
-                hasher.update(file.read())
+            for block in range(FINGERPRINT_BLOCKS):
+                file.seek(max(0, size - FINGERPRINT_BYTES) * block // (FINGERPRINT_BLOCKS - 1))
+                hasher.update(file.read(FINGERPRINT_BYTES))
     return hasher.hexdigest()
 
 
@@ -247,8 +265,14 @@ class Samplers:
                 expected="local, server:URL, replay:FILE, scripted or scripted:FILE.py:FUNCTION",
                 advice="set sampler= to one of these",
             )  # fmt: skip
+        self._check_source()
         self._opener = kinds[self.kind]
         self._script = self._load_script()
+
+    def _check_source(self) -> None:
+        """Refuse an unreadable recording before any work."""
+        if self.kind == "replay":
+            next(iter(read_rows(Path(self.where))), None)
 
     def open(self, weights: Weights) -> AbstractContextManager[SamplerSession]:
         """A session that samples from `weights`; close it by leaving the context."""

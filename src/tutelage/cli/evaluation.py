@@ -21,7 +21,7 @@ from rich.table import Table
 from tutelage.cli.backends import assemble_with, make_bench, open_run
 from tutelage.cli.progress import open_progress
 from tutelage.cli.run import check_model_name, choose_folder, explain, short_name
-from tutelage.cli.splits import Splits
+from tutelage.cli.splits import Splits, worked_examples
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
 from tutelage.config.settings import ModelSettings, SamplerSettings, setting
 from tutelage.errors import InputError
@@ -31,7 +31,7 @@ from tutelage.problems import load_problems
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.progress import Progress
-from tutelage.records import OUTCOMES, Completion, Problem, SamplingParams, Verdict, digest, record_id
+from tutelage.records import OUTCOMES, Completion, SamplingParams, Verdict, digest, record_id
 
 RECIPE = "eval"
 
@@ -103,22 +103,11 @@ def open_eval_bench(config: EvalSettings, folder: Path, *, progress: Progress, r
         InputError: anything wrong with data, model, prompts or the folder; nothing has been written then.
     """
     problems = load_problems(config.data, limit=config.data_limit)
-    parts = assemble_with(config, Splits([], [], [], problems, _worked_examples(config)))
+    pool = load_problems(config.shots) if config.num_shots and config.shots else []
+    shots = worked_examples(pool, config.num_shots if pool else 0)
+    parts = assemble_with(config, Splits([], [], [], problems, shots))
     with closing(open_run(config, parts, recipe=RECIPE, folder=folder, resume=resume)) as run:
         yield make_bench(run, parts, progress)
-
-
-def _worked_examples(config: EvalSettings) -> list[Problem]:
-    """The first problems of `shots` that have a solution."""
-    if not config.num_shots or config.shots is None:
-        return []
-    solved = [problem for problem in load_problems(config.shots) if problem.solution][: config.num_shots]
-    if len(solved) < config.num_shots:
-        raise InputError(
-            "too few worked examples for the prompt", seen=f"{len(solved)} problems with a solution in {config.shots}",
-            expected=f"num_shots = {config.num_shots}", advice="lower num_shots or name other examples with shots=",
-        )  # fmt: skip
-    return solved
 
 
 def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:

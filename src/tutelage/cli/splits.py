@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.errors import InputError
+from tutelage.errors import DataError, InputError
 from tutelage.problems import load_problems
 from tutelage.records import Problem, seed_of
 
@@ -42,6 +43,7 @@ def load_splits(config: Any) -> Splits:
             expected="more problems than are held out", advice="lower dev_size or num_shots, or give eval_data",
         )  # fmt: skip
     dev = dev or []
+    check_ids([*shots, *train, *held_out, *dev, *(test or [])])
     return Splits(train, dev, held_out, test if test is not None else dev, shots)
 
 
@@ -49,15 +51,46 @@ def _take_shots(config: Any, train: list[Problem]) -> tuple[list[Problem], list[
     """Worked examples for the prompt, and the training problems without them."""
     if not config.num_shots:
         return [], train
-    pool = load_problems(config.shots) if config.shots else train
-    solved = [p for p in pool if p.solution][: config.num_shots]
-    if len(solved) < config.num_shots:
+    if config.shots:
+        return worked_examples(load_problems(config.shots), config.num_shots), train
+    shots = worked_examples(train, config.num_shots)
+    taken = {p.id for p in shots}
+    return shots, [p for p in train if p.id not in taken]
+
+
+def worked_examples(pool: list[Problem], count: int) -> list[Problem]:
+    """The first `count` problems with a solution.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    solved = [problem for problem in pool if problem.solution][:count]
+    if len(solved) < count:
         raise InputError(
-            "too few worked examples for the prompt", seen=f"{len(solved)} problems with a solution",
-            expected=f"num_shots = {config.num_shots}", advice="lower num_shots or name other examples with shots=",
-        )  # fmt: skip
-    taken = {p.id for p in solved}
-    return solved, train if config.shots else [p for p in train if p.id not in taken]
+            "too few worked examples for the prompt",
+            seen=f"{len(solved)} problems with a solution",
+            expected=f"num_shots = {count}",
+            advice="lower num_shots or name other examples with shots=",
+        )
+    return solved
+
+
+def check_ids(problems: Iterable[Problem]) -> None:
+    """Refuse data sets in which one id names two questions.
+
+    Raises:
+        DataError: names the id and both questions.
+    """
+    known: dict[str, Problem] = {}
+    for problem in problems:
+        other = known.setdefault(problem.id, problem)
+        if other.question != problem.question:
+            raise DataError(
+                f"two problems of different data sets have the id {problem.id!r}",
+                seen=f"{other.question[:80]!r} and {problem.question[:80]!r}",
+                expected="one id for one question; rows without an id are named by their file",
+                advice="give the rows ids, or rename one of the files",
+            )
 
 
 def _hold_out(problems: list[Problem], size: int, seed: int) -> tuple[list[Problem], list[Problem]]:

@@ -10,9 +10,9 @@
         6. M_{t+1} = theta; measure; stop when accuracy no longer rises
 
 Deviations: learning-rate schedule and warm-up are not stated in the paper (constant by default). Gold solutions enter
-the winners only when asked for (`gold_in_winners`). The loss can be exchanged for the paper's baselines: plain `dpo`,
-`sft` on the chosen solutions (STaR), and for `ipo`. "Twice the data in one iteration" is `pairs_per_problem` doubled
-with `iterations=1`.
+the winners only when asked for (`gold_in_winners`). Over-long pairs are dropped, and counted, after the cap. The loss
+can be exchanged for the paper's baselines, plain `dpo` and `sft` on the chosen solutions (STaR), and for `ipo`. "Twice
+the data in one iteration" is `pairs_per_problem` doubled with `iterations=1`.
 
 Cost of the published setting: 7.5k problems x 30 samples and 5,000 steps of 16 pairs per iteration.
 """
@@ -102,9 +102,11 @@ class Config(ModelSettings, SamplerSettings, TrainingSettings, EvaluationSetting
         return value
 
     @model_validator(mode="after")
-    def _step_choice_needs_the_model(self) -> Config:
+    def _sampler_can_follow_the_weights(self) -> Config:
         if self.choose_step_every is not None and self.sampler.split(":")[0] not in ("local", "scripted"):
             raise ValueError("choose_step_every samples from the model in mid-training: it needs sampler=local")
+        if self.sampler.startswith("server") and not self.lora_rank:
+            raise ValueError("a server can be given new adapters, not new models: sampler=server needs lora_rank")
         return self
 
     def temperature_at(self, iteration: int) -> float:

@@ -6,7 +6,6 @@ import dataclasses
 import random
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from tutelage.learning.preference import PreferenceLearner
@@ -167,20 +166,21 @@ def _choose_step(
     config: Config, bench: Bench, weights: Weights, pairs: Sequence[PreferencePair], iteration: int
 ) -> int:
     """The number of steps that was best on the dev problems when trained without their pairs (paper §4)."""
-    held_out = {problem.id for problem in bench.dev}
+    held_out = {problem.id for problem in bench.held_out}
     visible = [pair for pair in pairs if pair.problem_id not in held_out]
     learner = _open(config, weights, iteration)
     greedy = SamplingParams(temperature=0.0, max_new_tokens=config.max_new_tokens)
     accuracy: dict[int, float] = {}
 
-    def sampler_of(_: Weights) -> AbstractContextManager[Any]:
-        return bench.sampler_of(learner.model, weights)
-
     def on_eval(step: int) -> None:
+        name = f"{weights.policy.model} (iteration {iteration}, step {step})"
+        policy = dataclasses.replace(weights.policy, model=name)
         lineage = digest([weights.lineage, "choose", iteration, step, [pair.id for pair in visible]])
+        between = dataclasses.replace(weights, policy=policy, lineage=lineage)
+        inside = dataclasses.replace(bench, open_sampler=lambda now: bench.sampler_of(learner.model, now))
         result = stages.evaluate(
-            dataclasses.replace(bench, open_sampler=sampler_of), dataclasses.replace(weights, lineage=lineage),
-            bench.dev, "greedy", name=f"it{iteration}-step{step}", data="dev", params=greedy, seed=config.seed,
+            inside, between, bench.dev, "greedy", name=f"it{iteration}-step{step}", data="dev", params=greedy,
+            seed=config.seed,
         )  # fmt: skip
         accuracy[step] = result.value
         bench.run.metrics("choose_step", {"accuracy": result.value}, iteration=iteration, step=step)

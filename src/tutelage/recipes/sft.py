@@ -25,7 +25,8 @@ from tutelage.recipes import learn
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.measure import measure
 from tutelage.recipes.report import IterationReport, ReportBuilder
-from tutelage.records import Example, Problem, record_id
+from tutelage.records import Example, digest
+from tutelage.selection import examples as selection
 
 NAME = "sft"
 
@@ -63,7 +64,11 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
 
 def gold_examples(bench: Bench) -> list[Example]:
     """One example of each training problem that has a worked solution."""
-    examples = [_example(bench, problem) for problem in bench.train if problem.solution]
+    solved = [problem for problem in bench.train if problem.solution]
+    prompts = {problem.id: bench.prompter.render(problem).ids for problem in solved}
+    targets = {problem.id: bench.prompter.target_ids(problem) for problem in solved}
+    stage = digest(["gold", list(prompts.items()), list(targets.items())])
+    examples = selection.gold_examples(prompts, targets, stage=stage)
     if not examples:
         raise NothingToLearn(
             "no training problem has a worked solution",
@@ -73,15 +78,3 @@ def gold_examples(bench: Bench) -> list[Example]:
             "which needs answers only",
         )
     return examples
-
-
-def _example(bench: Bench, problem: Problem) -> Example:
-    target = bench.prompter.target_ids(problem)
-    return Example(
-        id=record_id("gold", problem.id),
-        problem_id=problem.id,
-        prompt_ids=bench.prompter.render(problem).ids,
-        target_ids=target,
-        weights=(1.0,) * len(target),
-        origin="gold",
-    )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tutelage.errors import SamplerFailed
+from tutelage.errors import InputError, RunFailed, SamplerFailed
 from tutelage.evaluation.results import EvaluationResult
 from tutelage.evaluation.strategies import Strategy, StrategyResult, parse_strategy, score_strategy
 from tutelage.grading import tally
@@ -21,6 +21,9 @@ from tutelage.records import Completion, Problem, SamplingParams, Verdict, diges
 from tutelage.sampling.session import SampleRequest, SamplerSession
 
 MAX_ERROR_SHARE = 0.5
+"""Share of failed samples above which a stage is given up."""
+GRADED_AT_ONCE = 256
+"""Verdicts written at once: what a kill in mid-grading can lose."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class SamplingPlan:
     round: int = 0
 
     def digest(self, weights: Weights) -> str:
-        """The stage digest for sampling from `weights`."""
+        """What the plan and the weights add to the stage digest."""
         return digest(
             ["sample", self.name, self.params.to_json(), self.num_samples, self.seed, self.round, weights.lineage]
         )
@@ -51,14 +54,17 @@ class SamplingPlan:
 def requests_for(
     bench: Bench, weights: Weights, problems: Iterable[Problem], plan: SamplingPlan
 ) -> list[SampleRequest]:
-    """The requests of a plan in canonical order: problem by problem, sample by sample."""
-    stage = plan.digest(weights)
+    """The requests of a plan in canonical order: problem by problem, sample by sample.
+
+    The stage digest that they carry covers the prompts too, so that changed data are never taken for what was sampled.
+    """
+    prompts = [(problem, bench.prompter.render(problem)) for problem in problems]
+    stage = digest([plan.digest(weights), [[problem.id, prompt.ids] for problem, prompt in prompts]])
     params = replace(
         plan.params, stop_token_ids=bench.prompter.stop_token_ids, stop=bench.prompter.stop_texts
     )
     requests = []
-    for problem in problems:
-        prompt = bench.prompter.render(problem)
+    for problem, prompt in prompts:
         for index in range(plan.num_samples):
             requests.append(
                 SampleRequest(
@@ -95,11 +101,12 @@ def sample(
         SamplerFailed: more than half of the requests failed even when retried.
     """
     requests = requests_for(bench, weights, problems, plan)
-    stage = plan.digest(weights)
+    stage = requests[0].stage if requests else plan.digest(weights)
     have = {c.id: c for c in bench.run.read("completions", Completion, containing=stage) if c.stage == stage}
     bench.progress.stage(in_words(plan.name), len(requests))
     with bench.run.stage(plan.name, stage) as journal, bench.spent.on("sampling"):
-        missing = [r for r in requests if not _is_answered(r, have)]
+        # What failed in a finished stage stays failed: later stages were built on what it gave.
+        missing = [] if journal.is_finished else [r for r in requests if not _is_answered(r, have)]
         bench.progress.advance(len(requests) - len(missing))
         if missing:
             with bench.open_sampler(weights) as session:
@@ -181,14 +188,21 @@ def grade(
     todo = [(by_id[c.problem_id], c) for c in completions if c.id not in verdicts]
     stages = sorted({c.stage for c in completions})
     with bench.run.stage(name, digest(["grade", name, stages])) as journal, bench.spent.on("grading"):
-        made = bench.grader.grade_many(todo)
-        again = [i for i, v in enumerate(made) if v.outcome == "error" and todo[i][1].finish_reason != "error"]
-        for i, verdict in zip(again, bench.grader.grade_many([todo[i] for i in again]), strict=True):
-            made[i] = verdict
-        bench.run.append_many("verdicts", made)
-        verdicts |= {v.completion_id: v for v in made}
+        for start in range(0, len(todo), GRADED_AT_ONCE):
+            made = _judge(bench, todo[start : start + GRADED_AT_ONCE])
+            bench.run.append_many("verdicts", made)
+            verdicts |= {v.completion_id: v for v in made}
         journal.result.update(count_outcomes(verdicts.values()))
     return verdicts
+
+
+def _judge(bench: Bench, todo: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
+    """Verdicts in order; a failure of the grader's own is asked for once more."""
+    made = bench.grader.grade_many(todo)
+    again = [i for i, v in enumerate(made) if v.outcome == "error" and todo[i][1].finish_reason != "error"]
+    for i, verdict in zip(again, bench.grader.grade_many([todo[i] for i in again]), strict=True):
+        made[i] = verdict
+    return made
 
 
 def count_outcomes(verdicts: Iterable[Verdict]) -> dict[str, int]:
@@ -220,11 +234,14 @@ def evaluate(
     plan = SamplingPlan(label, drawn, plan_of.num_samples, seed)
     completions = sample(bench, weights, problems, plan)
     verdicts = grade(bench, problems, completions, name=f"{label}-grade")
-    result = score_strategy(plan_of, problems, completions, verdicts)
+    try:
+        result = score_strategy(plan_of, problems, completions, verdicts)
+    except InputError as error:  # the user's words were right: what failed is our sampling or grading of all problems
+        raise RunFailed(error.what, seen=error.seen, expected=error.expected, advice=error.advice) from error
     ids: dict[str, list[str]] = {}
     for completion in completions:
         ids.setdefault(completion.problem_id, []).append(completion.id)
-    stage = plan.digest(weights)
+    stage = digest([plan.digest(weights), sorted({c.stage for c in completions})])
     bench.run.append_many(
         "evaluations",
         [

@@ -228,17 +228,18 @@ def child_request(
         prompt_ids: None continues the parent: its prompt, and its tokens up to `branch_position`.
         branch_position: how many of the parent's tokens are kept; None keeps all.
         inserted_ids: put after them, e.g. a program's output.
-        index: which of several children, from 0.
+        index: which of several children of one role, policy and branch position, from 0.
     """
     kept = len(parent.token_ids) if branch_position is None else branch_position
     role, policy = role or parent.role, policy or parent.policy
+    writer = f"{policy.adapter}:{policy.version}"
     before = parent.prompt_ids + parent.token_ids[:kept] if prompt_ids is None else prompt_ids
     return SampleRequest(
-        id=record_id(parent.stage, parent.problem_id, f"{parent.id}/{role}/{kept}", index),
+        id=record_id(parent.stage, parent.problem_id, f"{parent.id}/{role}/{writer}/{kept}", index),
         problem_id=parent.problem_id,
         prompt_ids=before + tuple(inserted_ids),
         params=params or parent.params,
-        seed=seed_of(parent.seed, role, kept, index),
+        seed=seed_of(parent.seed, role, policy.adapter, kept, index),
         role=role,
         adapter=policy.adapter,
         version=policy.version,

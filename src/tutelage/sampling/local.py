@@ -322,18 +322,3 @@ class Lane:
                 self.batch.admit(rows.popleft(), prompt)
             if not rows:
                 del self._waiting[ids]
-
-
-def check_prompt_length(session: LocalSampler, prompt_ids: Sequence[int], problem_id: str) -> None:
-    """Refuse a prompt that leaves no room for an answer, before any work is done.
-
-    Raises:
-        DataError: it has at least as many tokens as the context.
-    """
-    if len(prompt_ids) >= session.context:
-        raise DataError(
-            f"the prompt of problem {problem_id} does not fit the model",
-            seen=f"{len(prompt_ids)} tokens",
-            expected=f"fewer than {session.context}",
-            advice="lower num_shots, leave the problem out, or use a model with a longer context",
-        )
