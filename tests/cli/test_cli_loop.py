@@ -194,7 +194,8 @@ def test_doctor_fails_for_a_model_that_cannot_be_used(capsys: pytest.CaptureFixt
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_going_on_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*RUN, "data=primer:train?n=200", f"output_dir={tmp_path / 'run'}"]
-    process = subprocess.Popen([sys.executable, "-m", "tutelage", *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "tutelage", *words], stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("run/completions/*")) and time.monotonic() < deadline:
         time.sleep(0.05)

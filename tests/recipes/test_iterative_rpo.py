@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tutelage.errors import DataError, InputError, NothingToLearn, RunError
+from tutelage.errors import DataError, InputError, NothingToLearn, RunError, RunFailed
 from tutelage.records import Completion, PreferencePair, Verdict
 from tutelage.sampling.local import LocalSampler
 from tutelage.sampling.session import ScoreRequest
@@ -194,3 +194,19 @@ def test_one_id_for_two_questions_is_refused(tmp_path, small_config, run_recipe)
 def test_a_server_without_adapters_is_refused(small_config) -> None:
     with pytest.raises(ValidationError, match="lora_rank"):
         small_config(sampler="server:http://127.0.0.1:1", lora_rank=0)
+
+
+def test_over_long_pairs_are_dropped_counted_and_told(tmp_path, small_config, run_recipe) -> None:
+    report = run_recipe(small_config(iterations=1, max_length=58), tmp_path / "run")
+    row = report["iterations"][1]
+    pairs = list(Run.open(tmp_path / "run").read("pairs", PreferencePair))
+    long = [p for p in pairs if len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) > 58]
+    assert 0 < row["dropped"] == len(long) < len(pairs) == row["pairs"]
+    assert any(f"{len(long)} of {len(pairs)} were left out of training" in alarm for alarm in report["alarms"])
+
+
+def test_a_grader_that_fails_is_named_with_its_reason(tmp_path, small_config, run_recipe) -> None:
+    (tmp_path / "own.py").write_text("def grade(problem, completion):\n    raise ValueError('no such key')\n")
+    with pytest.raises(RunFailed, match="no such key") as caught:
+        run_recipe(small_config(grader=f"{tmp_path}/own.py:grade"), tmp_path / "run")
+    assert caught.value.exit_code == 1

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tutelage.cli.splits import Splits, load_splits, only_new
+from tutelage.cli.splits import Splits, leaks, load_splits, only_new
 from tutelage.cli.trackers import NoTracker, Tracker, open_tracker
 from tutelage.config.writing import resolved
 from tutelage.errors import InputError, ModelError, RunError
 from tutelage.grading import load_grader
 from tutelage.learning.adapters import check_trainable
-from tutelage.models.loading import load_tokenizer
+from tutelage.models.loading import load_tokenizer, resolve_device
 from tutelage.primer import PRIMER_VERSION
 from tutelage.problems.files import read_rows
 from tutelage.recipes.bench import Bench, TimeSpent, Weights
@@ -106,6 +106,8 @@ def make_bench(run: Run, parts: Parts, progress: Progress, tracker: Tracker | No
     """A bench on an open run, with the problems recorded and the time of earlier sessions counted."""
     step, splits, sink = itertools.count(1), parts.splits, tracker or NoTracker()
     run.append_many("problems", [*splits.train, *splits.held_out, *only_new(splits)])
+    if told := leaks(splits):
+        progress.note(f"warning: {told}")
     return Bench(
         run, splits.train, splits.dev, splits.held_out, splits.test, parts.prompter, parts.grader, parts.base,
         parts.open_sampler, parts.sampler_of, progress, lambda values: sink.log(values, next(step)),
@@ -140,11 +142,13 @@ def assemble_with(config: Any, splits: Splits) -> Parts:
     """
     model, adapter = model_location(config.model)
     tokenizer = load_tokenizer(model)
+    everything = [*splits.train, *splits.held_out, *splits.dev, *splits.test]
     prompter = make_prompter(config, tokenizer, splits)
-    check_prompts(prompter, [*splits.train, *splits.dev, *splits.test], context_of(model))
+    limits = model_limits(model)
+    check_prompts(prompter, everything, limits, getattr(config, "max_length", None))
+    resolve_device(config.device)
     made_of = [fingerprint(model), fingerprint(str(adapter)) if adapter else "", tokenizer_digest(tokenizer)]
     base = Weights(Policy(config.model, adapter="lora" if adapter else ""), model, adapter, digest(made_of))
-    everything = [*splits.train, *splits.held_out, *splits.dev, *splits.test]
     samplers = Samplers(config, tokenizer, prompter, {p.id: p for p in everything})
     return Parts(splits, prompter, load_grader(config.grader), base, tokenizer, samplers.open, samplers.of_model)
 
@@ -178,6 +182,13 @@ def make_prompter(config: Any, tokenizer: Any, splits: Splits) -> Prompter:
     form, template = config.prompt, None
     if form == "auto" and (config.model == "primer" or _is_primer(tokenizer)):
         form = "primer"
+    if form == "primer" and not _is_primer(tokenizer):
+        raise InputError(
+            "prompt=primer is the prompt form of the built-in model only",
+            seen=config.model,
+            expected="model=primer, or a model fine-tuned from it",
+            advice="use prompt=auto",
+        )
     if form == "primer":
         from tutelage.problems.primer import cot_prompt, question_text
 
@@ -197,28 +208,51 @@ def _is_primer(tokenizer: Any) -> bool:
     return set(MARKERS) <= tokenizer.get_vocab().keys()
 
 
-def check_prompts(prompter: Prompter, problems: Sequence[Problem], context: int | None) -> None:
-    """Refuse prompts that leave no room for an answer.
+@dataclass(frozen=True)
+class Limits:
+    """What a model can read: longest sequence in tokens, number of token ids; None where its config does not say."""
+
+    context: int | None
+    vocabulary: int | None
+
+
+def check_prompts(prompter: Prompter, problems: Sequence[Problem], limits: Limits, max_length: int | None) -> None:
+    """Refuse prompts that leave no room for an answer, or that the model cannot read.
+
+    Args:
+        prompter: renders the prompts.
+        problems: what will be asked.
+        limits: the model's.
+        max_length: the user's limit on prompt and completion, if any.
 
     Raises:
         InputError: names the longest prompt and how many are too long.
+        ModelError: a token id is outside the model's vocabulary.
     """
-    if context is None:
-        return
-    lengths = {p.id: len(prompter.render(p).ids) for p in problems}
-    too_long = {i: n for i, n in lengths.items() if n >= context}
+    most = min(limit for limit in (limits.context, max_length, 1 << 40) if limit is not None)
+    prompts = {p.id: prompter.render(p).ids for p in problems}
+    too_long = {i: len(ids) for i, ids in prompts.items() if len(ids) >= most}
     if too_long:
         worst = max(too_long, key=lambda i: too_long[i])
         raise InputError(
-            f"{len(too_long)} prompts are longer than the model's context",
+            f"{len(too_long)} prompts are longer than the model's context or max_length allows",
             seen=f"{too_long[worst]} tokens in problem {worst}",
-            expected=f"fewer than {context} tokens",
-            advice="lower num_shots, shorten the instruction, leave these problems out, or use a longer-context model",
+            expected=f"fewer than {most} tokens",
+            advice="lower num_shots, shorten the instruction, leave these problems out, raise max_length, or use a "
+            "longer-context model",
+        )
+    largest = max((max(ids, default=0) for ids in prompts.values()), default=0)
+    if limits.vocabulary is not None and max(largest, *prompter.stop_token_ids) >= limits.vocabulary:
+        raise ModelError(
+            "the tokenizer does not belong to the model: it gives token ids that the model does not have",
+            seen=f"token id {max(largest, *prompter.stop_token_ids)}",
+            expected=f"ids below {limits.vocabulary}",
+            advice="save the model's own tokenizer to its folder",
         )
 
 
-def context_of(model: str) -> int | None:
-    """The longest sequence the model was made for, in tokens; None where its config does not say.
+def model_limits(model: str) -> Limits:
+    """What a model's config says of its context and vocabulary.
 
     Raises:
         ModelError: the config cannot be read.
@@ -226,10 +260,10 @@ def context_of(model: str) -> int | None:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(model)
+        config = AutoConfig.from_pretrained(model).get_text_config()
     except (OSError, ValueError) as error:
         raise ModelError("the model's config cannot be read", seen=f"{model}: {error}") from error
-    return getattr(config, "max_position_embeddings", None)
+    return Limits(getattr(config, "max_position_embeddings", None), getattr(config, "vocab_size", None))
 
 
 def fingerprint(model: str) -> str:

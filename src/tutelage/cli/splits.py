@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutelage.errors import DataError, InputError
-from tutelage.problems import load_problems
+from tutelage.problems import check_overlap, load_problems
+from tutelage.problems.inspection import letters
 from tutelage.records import Problem, seed_of
 
 DEV_SHARE, DEV_MOST = 0.1, 500
@@ -34,7 +35,7 @@ def load_splits(config: Any) -> Splits:
     held_out: list[Problem] = []
     decides = getattr(config, "stop_gain", None) is not None or getattr(config, "choose_step_every", None) is not None
     if dev is None and (config.dev_size or decides or test is None):
-        size = config.dev_size or min(DEV_MOST, int(len(train) * DEV_SHARE))
+        size = config.dev_size or min(DEV_MOST, max(1, int(len(train) * DEV_SHARE)))
         held_out, train = _hold_out(train, size, config.seed)
         dev = held_out
     if not train:
@@ -75,6 +76,17 @@ def worked_examples(pool: list[Problem], count: int) -> list[Problem]:
     return solved
 
 
+def leaks(splits: Splits) -> str:
+    """What to tell of evaluation questions that are practised on too; "" where there are none."""
+    count = len(check_overlap([*splits.train, *splits.shots], [*splits.test]))
+    if not count:
+        return ""
+    return (
+        f"{count} of {len(splits.test)} evaluation questions are among the training problems too: "
+        "the accuracies below are not those of unseen problems (tutelage data check names them)"
+    )
+
+
 def check_ids(problems: Iterable[Problem]) -> None:
     """Refuse data sets in which one id names two questions.
 
@@ -101,8 +113,11 @@ def _hold_out(problems: list[Problem], size: int, seed: int) -> tuple[list[Probl
             expected="at least 1 and fewer than there are",
             advice="name evaluation data with eval_data=, or set dev_size",
         )
-    chosen = set(sorted((p.id for p in problems), key=lambda i: seed_of(seed, "held out", i))[:size])
-    return [p for p in problems if p.id in chosen], [p for p in problems if p.id not in chosen]
+    # By question, not by id: a question that stands in the data twice is held out or trained on, never both.
+    questions = sorted({letters(p.question) for p in problems}, key=lambda text: seed_of(seed, "held out", text))
+    chosen = set(questions[:size])
+    held_out = [p for p in problems if letters(p.question) in chosen]
+    return held_out, [p for p in problems if letters(p.question) not in chosen]
 
 
 def only_new(splits: Splits) -> list[Problem]:

@@ -108,6 +108,10 @@ def percent(share: float) -> str:
 
 def paired_sentence(report: Mapping[str, Any]) -> str:
     """The paired test of the last iteration against the first, in words."""
+    kind = str(report.get("sampler", "local")).partition(":")[0]
+    if kind in ("scripted", "replay"):
+        what = "written by a script" if kind == "scripted" else "recorded before"
+        return f"the samples were {what}: these accuracies say nothing about the model or what it learnt"
     test, rows = report.get("paired_test"), report.get("iterations") or []
     if not test or len(rows) < 2:
         return ""

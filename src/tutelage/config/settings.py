@@ -52,7 +52,10 @@ class SamplerSettings(Settings):
     """Where completions come from."""
 
     sampler: str = setting(
-        "local", "`local`, `server:URL`, `replay:FILE`, `scripted` or `scripted:FILE.py:FUNCTION`."
+        "local",
+        "`local`, `server:URL`, `replay:FILE`, `scripted` (a rehearsal), or `scripted:FILE.py:FUNCTION`: a function of "
+        "a request (`problem_id`, `index`, `seed`, `prompt_text`, `metadata['question']`, `metadata['answer']`) that "
+        "returns a text or token ids.",
     )
     max_batch: int = setting(64, "Rows decoded at once by the local sampler.", unit="rows", ge=1, le=4096)
     max_in_flight: int = setting(32, "Requests in flight to a server at once.", unit="requests", ge=1, le=4096)

@@ -80,7 +80,8 @@ def check_folder(model: str | Path) -> None:
     """
     path = Path(model)
     if not path.exists():
-        if path.is_absolute() or str(model).startswith((".", "~")) or str(model).count("/") > 1:
+        looks_local = path.is_absolute() or str(model).startswith((".", "~")) or str(model).count("/") > 1
+        if looks_local or path.parent.name in _folders_here():
             raise ModelError("the model folder does not exist", seen=str(model), advice="check the path")
         return
     if not path.is_dir():
@@ -96,6 +97,11 @@ def check_folder(model: str | Path) -> None:
         raise ModelError("the folder holds no model", seen=str(model), expected="config.json", advice="check the path")
     if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
         raise ModelError("the model folder has no weights", seen=str(model), expected=" or ".join(WEIGHT_FILES))
+
+
+def _folders_here() -> set[str]:
+    """Names of the folders in the working directory: `runs/x` is then a path that is wrong, not a hub name."""
+    return {entry.name for entry in Path().iterdir() if entry.is_dir()}
 
 
 def load_tokenizer(model: str | Path) -> Any:

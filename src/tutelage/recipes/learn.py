@@ -49,7 +49,7 @@ def from_pairs(
             probe = _probe(pairs, config.seed)
             result = _fit(config, bench, learner, pairs, name, max_steps=best, probe=probe)
             learner.save(folder)
-            journal.result.update(_summary(result), chosen_step=best)
+            journal.result.update(_summary(result, len(pairs)), chosen_step=best)
     bench.run.remove_scratch(name)
     bench.run.remove_scratch(f"it{iteration}-choose")
     if config.keep_checkpoints == "last" and weights.policy.version:
@@ -74,7 +74,7 @@ def from_examples(
                 examples, bench.run.scratch_path(name), on_step=_shower(config, bench, name, len(examples), None)
             )
             learner.save(folder)
-            journal.result.update(_summary(result))
+            journal.result.update(_summary(result, len(examples)))
     bench.run.remove_scratch(name)
     return weights.learnt(folder, stage, is_adapter=config.lora_rank > 0), IterationReport(iteration, **journal.result)
 
@@ -146,13 +146,22 @@ def tracked(metrics: StepMetrics, stage: str) -> dict[str, float]:
     return {f"{stage}/{shown}": value for shown, value in values.items() if value is not None}
 
 
-def _summary(result: FitResult) -> dict[str, Any]:
+def _left_out(result: FitResult, count: int) -> list[str]:
+    """What to say of items that were not learnt from."""
+    dropped = result.dropped
+    if not dropped.total:
+        return []
+    return [f"{dropped.total} of {count} were left out of training: {dropped.too_long} longer than max_length or the "
+            f"context, {dropped.no_loss_tokens} without a token to learn"]  # fmt: skip
+
+
+def _summary(result: FitResult, count: int) -> dict[str, Any]:
     """What the journal keeps of a training; the fields of `IterationReport` by name."""
     curve = [dataclasses.asdict(point) for point in result.probe]
     out: dict[str, Any] = {
         "steps": result.steps,
         "dropped": result.dropped.total,
-        "alarms": [alarm.message for alarm in result.alarms],
+        "alarms": [*_left_out(result, count), *(alarm.message for alarm in result.alarms)],
         "curve": curve,
     }
     if curve:
@@ -183,6 +192,8 @@ def _choose_step(
             seed=config.seed,
         )  # fmt: skip
         accuracy[step] = result.value
+        bench.progress.stage(stages.in_words(f"it{iteration}-choose"), _steps(config, len(visible), None))
+        bench.progress.advance(step)
         bench.run.metrics("choose_step", {"accuracy": result.value}, iteration=iteration, step=step)
 
     name = f"it{iteration}-choose"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from tutelage.config.settings import ModelSettings
 from tutelage.evaluation.comparisons import compare
 from tutelage.evaluation.strategies import StrategyResult
 from tutelage.learning.alarms import degenerate_groups, length_drift
@@ -19,6 +18,14 @@ from tutelage.selection.pairs import PairingResult
 
 MAX_OWN_FAILURES = 0.005
 """Share of our own failures among verdicts above which the run warns (design: 0.5 %)."""
+
+
+class ReportedSettings(Protocol):
+    """The settings that a report names."""
+
+    model: str
+    sampler: str
+    seed: int
 
 
 @dataclass
@@ -75,7 +82,7 @@ class IterationReport:
 class ReportBuilder:
     """Collects a run's figures and writes `report.json` after every iteration."""
 
-    def __init__(self, recipe: str, config: ModelSettings, bench: Bench) -> None:
+    def __init__(self, recipe: str, config: ReportedSettings, bench: Bench) -> None:
         self.recipe, self.config, self.bench = recipe, config, bench
         self.iterations: list[dict[str, Any]] = []
         self.results: list[IterationReport] = []
@@ -133,6 +140,7 @@ class ReportBuilder:
         return {
             "recipe": self.recipe,
             "model": self.config.model,
+            "sampler": self.config.sampler,
             "seed": self.config.seed,
             "seconds": round(self.bench.spent.total(), 3),
             "iterations": self.iterations,

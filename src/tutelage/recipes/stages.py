@@ -79,6 +79,7 @@ def requests_for(
                     version=weights.policy.version,
                     stage=stage,
                     index=index,
+                    metadata={"question": problem.question, "answer": problem.answer},
                 )
             )
     return requests
@@ -118,7 +119,8 @@ def sample(
                 f"{len(failed)} of {len(completions)} samples failed in stage {plan.name}",
                 seen=failed[0].note,
                 expected="a sampler that answers",
-                advice="mend the sampler, then go on with --resume: failed samples are drawn again",
+                advice="mend the sampler, then go on with --resume: failed samples are drawn again "
+                "(a recording that is too short needs a new run with a lower num_samples)",
             )
         journal.result.update(
             completions=len(completions), failed=len(failed), tokens=sum(len(c.token_ids) for c in completions)
@@ -192,8 +194,21 @@ def grade(
             made = _judge(bench, todo[start : start + GRADED_AT_ONCE])
             bench.run.append_many("verdicts", made)
             verdicts |= {v.completion_id: v for v in made}
+        _check_grader(bench, completions, verdicts)
         journal.result.update(count_outcomes(verdicts.values()))
     return verdicts
+
+
+def _check_grader(bench: Bench, completions: Sequence[Completion], verdicts: dict[str, Verdict]) -> None:
+    """Give up where the grader itself fails on most samples, with its first reason."""
+    failed = [verdicts[c.id] for c in completions if verdicts[c.id].outcome == "error" and c.finish_reason != "error"]
+    if len(failed) > MAX_ERROR_SHARE * len(completions):
+        raise RunFailed(
+            f"the grader {bench.grader.name} failed on {len(failed)} of {len(completions)} samples",
+            seen=failed[0].note or failed[0].decided_by,
+            expected="a verdict, a bool or a number for each sample",
+            advice="mend the grader and begin a new run: verdicts that are written are not asked for again",
+        )
 
 
 def _judge(bench: Bench, todo: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:

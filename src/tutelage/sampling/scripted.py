@@ -89,6 +89,8 @@ class ScriptedSampler:
         if isinstance(said, Scripted):
             ids = tokenize(self.tokenizer, said.text, is_ended=said.finish_reason == "stop")
             return Drawn(ids, [LOGPROB] * len(ids), said.text, said.finish_reason, said.note)
+        if said is None or isinstance(said, int | float):
+            raise TypeError(f"the script returned {said!r}: expected a text, token ids, or Scripted(...)")
         ids = tokenize(self.tokenizer, said, is_ended=True) if isinstance(said, str) else [int(i) for i in said]
         ids, reason = self._cut(ids, request)
         ends = self._end_ids.union(request.params.stop_token_ids) if reason == "stop" else ()

@@ -34,6 +34,7 @@ class SampleRequest:
         stage, index: provenance, copied to the completion.
         messages: the same prompt as chat messages, for servers that take text; None where there is none.
         prompt_text: the same prompt as text, for servers that take text.
+        metadata: what a scripted sampler may want to know of the problem; no other backend reads it.
     """
 
     id: str
