@@ -210,3 +210,35 @@ def test_a_grader_that_fails_is_named_with_its_reason(tmp_path, small_config, ru
     with pytest.raises(RunFailed, match="no such key") as caught:
         run_recipe(small_config(grader=f"{tmp_path}/own.py:grade"), tmp_path / "run")
     assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "kind, data",
+    [
+        ("llama", "gsm8k:{}/gsm8k/test.jsonl"),
+        ("qwen2", "math:{}/math/train.jsonl.gz"),
+        ("phi3", "arc:{}/arc_challenge/test.jsonl"),
+    ],
+)
+def test_every_stage_runs_on_real_files(
+    tmp_path, kind, data, shared_data, tiny_model_dir, small_config, run_recipe
+) -> None:
+    config = small_config(
+        model=str(tiny_model_dir(kind)), data=data.format(shared_data), data_limit=24, eval_data=None, dev_size=4,
+        iterations=1, sampler="scripted", batch_size=4, max_new_tokens=200, pairs_per_problem=1,
+    )  # fmt: skip
+    report = run_recipe(config, tmp_path / "run")
+    assert report["iterations"][1]["steps"] >= 3
+    assert report["outcomes"]["correct"] > 20 and report["outcomes"]["incorrect"] > 20
+    assert report["outcomes"]["undecided"] == report["outcomes"]["error"] == 0
+
+
+def test_a_random_model_solves_nothing_of_the_real_test_file(
+    tmp_path, shared_data, tiny_model_dir, small_config, run_recipe
+) -> None:
+    config = small_config(
+        model=str(tiny_model_dir("qwen2")), data=f"gsm8k:{shared_data}/gsm8k/test.jsonl", data_limit=24,
+        eval_data=None, dev_size=4, max_new_tokens=32,
+    )  # fmt: skip
+    with pytest.raises(NothingToLearn, match="no problem had both a right and a wrong sample"):
+        run_recipe(config, tmp_path / "run")

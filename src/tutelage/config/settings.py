@@ -24,6 +24,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
 
 
+class DataSettings(Settings):
+    """What is practised on, and who judges."""
+
+    data: str = setting(..., "Problems to practise on: a name, a file, or `format:path`.")
+    data_limit: int | None = setting(None, "Most problems taken from `data`; none is all.", unit="problems", ge=1)
+    dev_data: str | None = setting(
+        None, "Problems that decisions are made on (when to stop, which step is best); none holds out part of `data`."
+    )
+    dev_size: int = setting(0, "Problems held out of `data` for decisions; 0 holds out only what is needed.", ge=0)
+    grader: str = setting("exact", "`exact`, or `FILE.py:FUNCTION` for your own.")
+
+
 class ModelSettings(Settings):
     """Which model, how it is prompted, what of it is trained."""
 

@@ -26,6 +26,7 @@ from pydantic import field_validator, model_validator
 
 from tutelage.config.settings import (
     IRPO,
+    DataSettings,
     EvaluationSettings,
     ModelSettings,
     RunSettings,
@@ -45,16 +46,9 @@ from tutelage.selection.pairs import PairingResult, PairSettings, make_pairs
 NAME = "iterative-rpo"
 
 
-class Config(ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings):
+class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings):
     """Settings of Iterative RPO."""
 
-    data: str = setting(..., "Problems to practise on: a name, a file, or `format:path`.")
-    data_limit: int | None = setting(None, "Most problems taken from `data`; none is all.", unit="problems", ge=1)
-    dev_data: str | None = setting(
-        None, "Problems that decisions are made on (when to stop, which step is best); none holds out part of `data`."
-    )
-    dev_size: int = setting(0, "Problems held out of `data` for decisions; 0 holds out only what is needed.", ge=0)
-    grader: str = setting("exact", "`exact`, or `FILE.py:FUNCTION` for your own.")
     iterations: int = setting(4, "Rounds of practice, T.", source=f"{IRPO} §4: 4 for GSM8K, 3 for ARC and MATH", ge=1)
     num_samples: int = setting(30, "Solutions sampled of each problem, N.", source=f"{IRPO} §4: 30, MATH 20", ge=1)
     temperature: float | list[float] = setting(

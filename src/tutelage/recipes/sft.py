@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from tutelage.config.settings import (
+    DataSettings,
     EvaluationSettings,
     ModelSettings,
     RunSettings,
@@ -31,14 +32,9 @@ from tutelage.selection import examples as selection
 NAME = "sft"
 
 
-class Config(ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings):
+class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings):
     """Settings of supervised fine-tuning."""
 
-    data: str = setting(..., "Problems with worked solutions: a name, a file, or `format:path`.")
-    data_limit: int | None = setting(None, "Most problems taken from `data`; none is all.", unit="problems", ge=1)
-    dev_data: str | None = setting(None, "Problems held for decisions; sft makes none, so they are not read.")
-    dev_size: int = setting(0, "Problems held out of `data` for evaluation where `eval_data` is not given.", ge=0)
-    grader: str = setting("exact", "`exact`, or `FILE.py:FUNCTION` for your own.")
     max_new_tokens: int = setting(512, "Longest solution in evaluation.", unit="tokens", ge=1)
     epochs: float = setting(3.0, "Passes over the data; training ends at this or at `max_steps`.", gt=0, le=1000)
     nll_average: Literal["sequence", "token"] = setting(
