@@ -1,6 +1,6 @@
 """The card of the shipped built-in model, one JSON object a split: `python benchmarks/primer_card.py`.
 
-Seeded, so the same machine prints the same figures; about half a minute a split on one core.
+Seeded, so the same machine prints the same figures; about ten seconds a split on one core.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import torch
 
 from tutelage.primer import PRIMER_VERSION, model_path
 from tutelage.primer.build import cell_digest
-from tutelage.primer.measuring import Drawing, complete, pass_at, pass_rate_bins
+from tutelage.primer.measuring import Drawing, complete
 from tutelage.primer.schooling import SchoolingConfig
 from tutelage.problems.primer import (
     annotate_problem,
@@ -34,18 +34,6 @@ def loaded():
     torch.set_num_threads(1)
     model = AutoModelForCausalLM.from_pretrained(model_path()).eval()
     return model, AutoTokenizer.from_pretrained(model_path())
-
-
-def test_pass_at_k_by_hand() -> None:
-    # 4 samples, 1 right: two drawn without replacement miss it with probability C(3,2)/C(4,2) = 1/2
-    assert pass_at(2, 1, 4) == pytest.approx(0.5)
-    assert pass_at(8, 0, 16) == 0.0
-    assert pass_at(8, 9, 16) == 1.0
-
-
-def test_bins_take_their_lower_edge() -> None:
-    assert pass_rate_bins([0.0, 0.2, 0.4, 0.6, 1.0]) == [0.2] * 5
-    assert pass_rate_bins([0.6000001, 0.5999]) == [0.0, 0.0, 0.5, 0.5, 0.0]
 
 
 def test_facts_name_this_world_and_the_default_schooling() -> None:

@@ -6,17 +6,18 @@ with the textbooks it was schooled on. Not an evaluation of methods (that is `tu
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from tutelage.evaluation.metrics import pass_at_k
 from tutelage.problems.primer import Annotation, annotate_problem, cot_prompt, primer_problems, question_text
-from tutelage.records import Problem
+from tutelage.records import Group, Policy, Problem, SamplingParams, seed_of
+from tutelage.sampling.flows import sample_all
+from tutelage.sampling.local import LocalSampler
+from tutelage.sampling.session import SampleRequest
+from tutelage.selection.difficulty import difficulty_histogram
 
-NUM_BINS = 5
 MAX_NEW_TOKENS = 72
 
 
@@ -26,60 +27,31 @@ class Drawing:
 
     num_samples: int = 0
     max_new_tokens: int = MAX_NEW_TOKENS
-    batch_size: int = 64
     seed: int = 0
 
 
 def complete(model: Any, tokenizer: Any, prompts: list[str], drawing: Drawing) -> list[list[str]]:
-    """Completions of each prompt, as texts without `<eos>`; prompts of like length share a batch.
+    """Completions of each prompt, as texts without `<eos>`.
 
     Args:
         model: a causal language model in evaluation mode.
-        tokenizer: its tokenizer, padding on the left.
+        tokenizer: its tokenizer.
         prompts: N texts.
         drawing: how many and how.
 
     Returns:
         N lists of `max(1, num_samples)` texts.
     """
-    torch.manual_seed(drawing.seed)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    found: list[list[str]] = [[] for _ in prompts]
     copies = max(1, drawing.num_samples)
-    # top_k=0 switches off the library's default cut to 50 tokens
-    mode = {"do_sample": True, "temperature": 1.0, "top_k": 0} if drawing.num_samples else {"do_sample": False}
-    for first in range(0, len(order), drawing.batch_size):
-        rows = order[first : first + drawing.batch_size]
-        batch = tokenizer([prompts[i] for i in rows], return_tensors="pt", padding=True, add_special_tokens=False)
-        with torch.no_grad():
-            ids = model.generate(
-                input_ids=batch["input_ids"],
-                attention_mask=batch["attention_mask"],
-                num_return_sequences=copies,
-                max_new_tokens=drawing.max_new_tokens,
-                pad_token_id=tokenizer.pad_token_id,
-                **mode,
-            )
-        texts = tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-        for position, index in enumerate(rows):
-            found[index] = texts[position * copies : (position + 1) * copies]
-    return found
-
-
-def pass_at(k: int, num_correct: int, num_samples: int) -> float:
-    """Probability that at least one of k samples, drawn without replacement, is correct.
-
-    Source: arXiv 2107.03374, Eq. 1.
-    """
-    if num_samples - num_correct < k:
-        return 1.0
-    return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
-
-
-def pass_rate_bins(rates: list[float]) -> list[float]:
-    """Shares of problems whose pass rate lies in [0, .2), [.2, .4), ... [.8, 1]."""
-    counts = Counter(min(NUM_BINS - 1, int(rate * NUM_BINS + 1e-9)) for rate in rates)
-    return [round(counts[index] / len(rates), 4) for index in range(NUM_BINS)]
+    params = SamplingParams(temperature=float(drawing.num_samples > 0), max_new_tokens=drawing.max_new_tokens)
+    requests = []
+    for number, prompt in enumerate(prompts):
+        ids = tuple(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        for index in range(copies):
+            seed = seed_of("card", drawing.seed, number, index)
+            requests.append(SampleRequest(f"{number}.{index}", str(number), ids, params, seed, index=index))
+    drawn = {c.id: c.text for c in sample_all(LocalSampler(model, tokenizer), requests)}
+    return [[drawn[f"{number}.{index}"] for index in range(copies)] for number in range(len(prompts))]
 
 
 def measure_split(model: Any, tokenizer: Any, split: str, num_problems: int, num_samples: int = 16) -> dict[str, Any]:
@@ -95,6 +67,8 @@ def measure_split(model: Any, tokenizer: Any, split: str, num_problems: int, num
     is_right = [annotate_problem(p, texts[0]).final_is_correct for p, texts in zip(problems, greedy, strict=True)]
     notes = [[annotate_problem(p, text) for text in texts] for p, texts in zip(problems, samples, strict=True)]
     counts = [sum(note.final_is_correct for note in row) for row in notes]
+    primer = Policy("primer")
+    groups = [Group(p.id, primer, 0, (), c, num_samples) for p, c in zip(problems, counts, strict=True)]
     slips, rate_error = _step_figures(problems, notes)
     return {
         "split": split,
@@ -102,8 +76,8 @@ def measure_split(model: Any, tokenizer: Any, split: str, num_problems: int, num
         "num_samples": num_samples,
         "greedy": round(sum(is_right) / num_problems, 4),
         "sample": round(sum(counts) / (num_problems * num_samples), 4),
-        "pass@8": round(sum(pass_at(8, c, num_samples) for c in counts) / num_problems, 4),
-        "bins": pass_rate_bins([c / num_samples for c in counts]),
+        "pass@8": round(sum(pass_at_k(num_samples, c, 8) for c in counts) / num_problems, 4),
+        "bins": [round(count / num_problems, 4) for count in difficulty_histogram(groups)],
         "slips": round(slips, 4),
         "rate_error": round(rate_error, 4),
     }
