@@ -242,3 +242,23 @@ def test_a_random_model_solves_nothing_of_the_real_test_file(
     )  # fmt: skip
     with pytest.raises(NothingToLearn, match="no problem had both a right and a wrong sample"):
         run_recipe(config, tmp_path / "run")
+
+
+LEARNS = """
+def answer(request):
+    is_right = request.version > 0 or request.index % 2 == 0
+    return "Final answer: " + (request.metadata["answer"] if is_right else "1000")
+"""
+
+
+def test_the_loop_ends_well_where_nothing_is_left_to_learn(
+    tmp_path, tiny_model_dir, gsm8k_file, small_config, run_recipe
+) -> None:
+    (tmp_path / "script.py").write_text(LEARNS)
+    config = small_config(
+        model=str(tiny_model_dir("llama")), data=f"gsm8k:{gsm8k_file}", eval_data=None, dev_size=3, iterations=3,
+        sampler=f"scripted:{tmp_path}/script.py:answer",
+    )  # fmt: skip
+    report = run_recipe(config, tmp_path / "run")
+    assert [row["iteration"] for row in report["iterations"]] == [0, 1]
+    assert report["outcomes"]["correct"] == 9 * 2 + 9 * 4, "half of iteration 1's samples, all of iteration 2's"

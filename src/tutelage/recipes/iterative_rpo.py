@@ -39,7 +39,7 @@ from tutelage.recipes import learn, stages
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.measure import measure
 from tutelage.recipes.report import IterationReport, ReportBuilder
-from tutelage.records import Completion, Group, Problem, SamplingParams, Verdict
+from tutelage.records import Completion, Group, SamplingParams, Verdict
 from tutelage.selection.difficulty import make_groups
 from tutelage.selection.pairs import PairingResult, PairSettings, make_pairs
 
@@ -134,7 +134,8 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     """Run the recipe; returns the report, which is also in the run folder.
 
     Raises:
-        NothingToLearn: no problem had both a right and a wrong sample.
+        NothingToLearn: no problem had both a right and a wrong sample in the first iteration; in a later one that ends
+            the loop, and what was learnt so far is reported.
     """
     weights = bench.base
     report = ReportBuilder(NAME, config, bench)
@@ -143,6 +144,12 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     for t in range(1, config.iterations + 1):
         practice = practise(config, bench, weights, t)
         report.count(practice.verdicts.values())
+        if not practice.pairing.pairs:
+            nothing = nothing_to_learn(practice, t)
+            if t == 1:
+                raise nothing
+            bench.progress.note(f"stopped before iteration {t} could learn: {nothing}")
+            break
         weights, figures = learn.from_pairs(config, bench, weights, practice.pairing.pairs, iteration=t)
         figures.note_practice(practice.pairing, practice.groups, practice.completions)
         report.add(measure(config, bench, weights, figures, on_dev=on_dev))
@@ -167,14 +174,13 @@ def practise(config: Config, bench: Bench, weights: Weights, t: int) -> Practice
     )  # fmt: skip
     groups = make_groups(completions, verdicts, round=t)
     bench.run.append_many("groups", groups)
-    if not pairing.pairs:
-        raise nothing_to_learn(problems, stages.count_outcomes(verdicts.values()), t)
     bench.run.append_many("pairs", pairing.pairs)
     return Practice(completions, verdicts, groups, pairing)
 
 
-def nothing_to_learn(problems: list[Problem], outcomes: dict[str, int], t: int) -> NothingToLearn:
+def nothing_to_learn(practice: Practice, t: int) -> NothingToLearn:
     """The error that says why no pair could be made, and what to try."""
+    outcomes = stages.count_outcomes(practice.verdicts.values())
     total, correct = sum(outcomes.values()), outcomes["correct"]
     shown = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
     if outcomes["truncated"] > total / 2:
@@ -191,7 +197,7 @@ def nothing_to_learn(problems: list[Problem], outcomes: dict[str, int], t: int) 
         advice = "draw more samples of each problem (num_samples) or raise the temperature"
     return NothingToLearn(
         f"no problem had both a right and a wrong sample in iteration {t}, so there is nothing to learn from",
-        seen=f"{total} samples of {len(problems)} problems: {shown}",
+        seen=f"{total} samples of {len(practice.groups)} problems: {shown}",
         expected="some problems with a right and a wrong sample",
         advice=advice,
     )
