@@ -12,7 +12,6 @@ from scipy import stats
 
 from tutelage.evaluation.statistics import (
     bootstrap_mean,
-    chance_of_wins,
     mcnemar_exact,
     paired_bootstrap,
     sign_flip,
@@ -124,9 +123,3 @@ def test_sign_flip_against_scipy_and_mcnemar() -> None:
     assert sign_flip(many, seed=0) == pytest.approx(mcnemar_exact(16, 30), abs=0.01)
     assert sign_flip(many, seed=0) == sign_flip(many, seed=0) > 0
     assert sign_flip([0.0, 0.0], seed=0) == 1.0 == sign_flip([], seed=0)
-
-
-def test_chance_of_wins() -> None:
-    assert chance_of_wins(5, 5) == 1 / 32 and chance_of_wins(0, 5) == 1.0 and chance_of_wins(4, 5) == 6 / 32
-    with pytest.raises(ValueError, match="6 wins of 5"):
-        chance_of_wins(6, 5)

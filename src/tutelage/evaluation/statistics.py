@@ -6,7 +6,7 @@ Everything random takes a seed. Two-sided throughout; `confidence` is 0.95 unles
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb, sqrt
+from math import sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -136,10 +136,3 @@ def sign_flip(differences: Sequence[float], *, seed: int, num_draws: int = 20_00
         signs = 1.0 - 2.0 * rng.integers(0, 2, size=(min(rows, num_draws - start), m))
         hits += int(np.sum(np.abs(signs @ data) >= least))
     return (hits + 1) / (num_draws + 1)
-
-
-def chance_of_wins(wins: int, n: int) -> float:
-    """P(X >= wins) for X ~ Binomial(n, 1/2): the one-sided sign test, e.g. over seeds."""
-    if not 0 <= wins <= n:
-        raise ValueError(f"{wins} wins of {n}")
-    return sum(comb(n, i) for i in range(wins, n + 1)) / 2**n

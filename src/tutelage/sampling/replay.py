@@ -9,7 +9,6 @@ for two indices: where they run out, an error says so.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +17,14 @@ from typing import Any
 from tutelage.errors import DataError, SamplerFailed
 from tutelage.problems.files import read_rows
 from tutelage.records import Completion, FinishReason, Policy, SegmentKind
+from tutelage.sampling.answering import AnsweringSession
 from tutelage.sampling.completing import Drawn, completion_of, failed, tokenize
 from tutelage.sampling.session import SampleRequest, ScoreRequest
-from tutelage.text.prompts import tokenizer_digest
 
 _OWN = ("token_ids", "token_logprobs", "tokenizer_digest")
 
 
-class ReplaySampler:
+class ReplaySampler(AnsweringSession):
     """A sampler session over recorded completions; they come in the order of the requests.
 
     Args:
@@ -38,8 +37,7 @@ class ReplaySampler:
     """
 
     def __init__(self, source: str | Path | Iterable[Mapping[str, Any]], tokenizer: Any, policy: Policy) -> None:
-        self.tokenizer, self._policy = tokenizer, policy
-        self.tokenizer_digest = tokenizer_digest(tokenizer)
+        super().__init__(tokenizer, policy)
         self._by_id: dict[str, Mapping[str, Any]] = {}
         self._by_problem: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for where, row in _rows(source):
@@ -49,8 +47,6 @@ class ReplaySampler:
         for rows in self._by_problem.values():
             if all(isinstance(row.get("sample"), int) for row in rows):
                 rows.sort(key=lambda row: row["sample"])
-        self._waiting: deque[SampleRequest] = deque()
-        self._closed = False
 
     def _add(self, where: str, row: Mapping[str, Any]) -> None:
         problem = row.get("problem_id", row.get("question_id"))
@@ -67,22 +63,6 @@ class ReplaySampler:
         self._by_problem.setdefault((str(problem), str(row.get("role", "answer"))), []).append(row)
         if _is_own(row):
             self._by_id[str(row["id"])] = row
-
-    @property
-    def policy(self) -> Policy:
-        """As given."""
-        return self._policy
-
-    def submit(self, request: SampleRequest) -> None:
-        """Queue a request. Raises SamplerFailed if the session is closed."""
-        if self._closed:
-            raise SamplerFailed("the sampler is closed", advice="open a new session")
-        self._waiting.append(request)
-
-    def completions(self) -> Iterator[Completion]:
-        """Completions in the order of the requests."""
-        while self._waiting:
-            yield self._answer(self._waiting.popleft())
 
     def _answer(self, request: SampleRequest) -> Completion:
         rows = self._by_problem.get((request.problem_id, request.role), [])
@@ -127,11 +107,6 @@ class ReplaySampler:
 
     def release(self, completion_id: str) -> None:
         """Nothing to do."""
-
-    def close(self) -> None:
-        """Stop; outstanding requests are abandoned."""
-        self._closed = True
-        self._waiting.clear()
 
 
 def _rows(source: str | Path | Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -7,18 +7,17 @@ at the request's stop and pause texts, at end tokens and at `max_new_tokens`. Ev
 from __future__ import annotations
 
 import importlib.util
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import InputError, SamplerFailed
+from tutelage.errors import InputError
 from tutelage.records import Completion, FinishReason, Policy
+from tutelage.sampling.answering import AnsweringSession
 from tutelage.sampling.completing import Drawn, completion_of, decode, failed, tokenize
 from tutelage.sampling.session import SampleRequest, ScoreRequest
 from tutelage.sampling.stopping import StopWatch, TokenPieces, end_token_ids
-from tutelage.text.prompts import tokenizer_digest
 
 LOGPROB = -1.0
 
@@ -41,7 +40,7 @@ class Scripted:
 Script = Callable[[SampleRequest], "str | Sequence[int] | Scripted"]
 
 
-class ScriptedSampler:
+class ScriptedSampler(AnsweringSession):
     """A sampler session that asks a function; completions come in the order of the requests.
 
     Args:
@@ -52,30 +51,12 @@ class ScriptedSampler:
     """
 
     def __init__(self, function: Script, tokenizer: Any, policy: Policy) -> None:
-        self.function, self.tokenizer, self._policy = function, tokenizer, policy
-        self.tokenizer_digest = tokenizer_digest(tokenizer)
+        super().__init__(tokenizer, policy)
+        self.function = function
         self.published: list[tuple[str, int, Path]] = []
         self.released: list[str] = []
         self._end_ids = end_token_ids(tokenizer)
         self._pieces = TokenPieces(tokenizer)
-        self._waiting: deque[SampleRequest] = deque()
-        self._closed = False
-
-    @property
-    def policy(self) -> Policy:
-        """As given."""
-        return self._policy
-
-    def submit(self, request: SampleRequest) -> None:
-        """Queue a request. Raises SamplerFailed if the session is closed."""
-        if self._closed:
-            raise SamplerFailed("the sampler is closed", advice="open a new session")
-        self._waiting.append(request)
-
-    def completions(self) -> Iterator[Completion]:
-        """Completions in the order of the requests."""
-        while self._waiting:
-            yield self._answer(self._waiting.popleft())
 
     def _answer(self, request: SampleRequest) -> Completion:
         try:
@@ -119,11 +100,6 @@ class ScriptedSampler:
     def release(self, completion_id: str) -> None:
         """Noted in `released`."""
         self.released.append(completion_id)
-
-    def close(self) -> None:
-        """Stop; outstanding requests are abandoned."""
-        self._closed = True
-        self._waiting.clear()
 
 
 def load_script(where: str) -> Script:

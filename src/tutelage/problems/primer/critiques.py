@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.problems.primer.cells import OPERATIONS
-from tutelage.problems.primer.solutions import ANSWER_MARK, Move, draw_moves, gold_moves, tag, write_moves
+from tutelage.problems.primer.solutions import ANSWER_MARK, Move, draw_moves, tag, write_moves
 from tutelage.problems.primer.story import Line, Story, compute, expression, gold_answer, gold_lines
 
 ErrorKind = Literal["none", "operation", "slip", "extra", "missing", "unreadable"]
@@ -182,8 +182,3 @@ def parse_critique(text: str) -> ParsedCritique:
         elif row.startswith("verdict: "):
             final = {"correct": True, "wrong": False}.get(row.removeprefix("verdict: ").strip())
     return ParsedCritique(tuple(steps), final)
-
-
-def gold_critique(story: Story, moves: list[Move]) -> str:
-    """`belief_critique` by one who knows."""
-    return belief_critique(story, moves, gold_moves(story))
