@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -205,3 +206,16 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(tmp_path: Path, capsys: pyt
     assert "error: interrupted" in told and "Traceback" not in told
     assert "go on with: tutelage run iterative-rpo" in told and "--resume" in told
     assert main([*words, "--resume"]) == 0
+
+
+def test_an_evaluation_that_fails_says_how_to_go_on_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text("def judge(problem, completion):\n    raise ValueError('no')\n", encoding="utf-8")
+    words = ["eval", "primer", "--data", "primer:dev?n=4", "-s", "maj@2", "max_new_tokens=8"]
+    folder = tmp_path / "eval"
+    assert main([*words, f"grader={tmp_path / 'mine.py'}:judge", "--output", str(folder)]) == 1
+    told = capsys.readouterr().err
+    again = shlex.split(told.split("go on with: ", 1)[1].splitlines()[0])
+    assert again[:3] == ["tutelage", "eval", "primer"] and again[-3:] == ["--output", str(folder), "--resume"]
+    assert {"data=primer:dev?n=4", "strategies=maj@2", "max_new_tokens=8"} < set(again)
+    assert main(again[1:]) == 1
+    assert "refused" not in capsys.readouterr().err

@@ -52,4 +52,5 @@ def evaluate(
     words = [*words, *(f"{key}={value}" for key, value in given.items() if value is not None)]
     if strategy:
         words.append(f"strategies={','.join(strategy)}")
-    run_evaluation(load_settings(EvalSettings, overrides=words, advice=ADVICE), resume=resume)
+    config = load_settings(EvalSettings, overrides=words, advice=ADVICE)
+    run_evaluation(config, words=words, resume=resume)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tutelage.cli.progress import open_progress
 from tutelage.cli.run import check_model_name, choose_folder, explain, short_name
 from tutelage.cli.splits import Splits, worked_examples
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
-from tutelage.config.settings import ModelSettings, SamplerSettings, setting
+from tutelage.config.settings import GradingSettings, ModelSettings, SamplerSettings, setting
 from tutelage.errors import InputError
 from tutelage.evaluation.results import KIND, EvaluationResult
 from tutelage.evaluation.strategies import Strategy, StrategyResult, parse_strategy, score_strategy
@@ -36,7 +36,7 @@ from tutelage.records import OUTCOMES, Completion, SamplingParams, Verdict, dige
 RECIPE = "eval"
 
 
-class EvalSettings(ModelSettings, SamplerSettings):
+class EvalSettings(ModelSettings, SamplerSettings, GradingSettings):
     """What is measured, and how."""
 
     data: str = setting(..., "Problems to measure on: a name, a file, or `format:path` (the option --data).")
@@ -45,7 +45,6 @@ class EvalSettings(ModelSettings, SamplerSettings):
     temperature: float = setting(0.8, "Sampling temperature of all strategies but greedy.", gt=0, le=5)
     top_p: float = setting(1.0, "Nucleus of sampling.", gt=0, le=1)
     max_new_tokens: int = setting(512, "Longest solution.", unit="tokens", ge=1)
-    grader: str = setting("exact", "`exact`, or `FILE.py:FUNCTION` for your own.")
     output_dir: str | None = setting(None, "Folder to keep it in; none is runs/eval-<model>-<time> (--output).")
 
     @field_validator("strategies")
@@ -66,8 +65,13 @@ class EvalSettings(ModelSettings, SamplerSettings):
         return self
 
 
-def run_evaluation(config: EvalSettings, *, resume: bool) -> dict[str, Any]:
+def run_evaluation(config: EvalSettings, *, words: Sequence[str], resume: bool) -> dict[str, Any]:
     """Measure, print the table, and leave a folder that `compare` reads.
+
+    Args:
+        config: what is measured.
+        words: the `key=value` words that it was made from, for the command that goes on with it.
+        resume: go on with the folder that is there.
 
     Returns:
         The report.
@@ -76,8 +80,8 @@ def run_evaluation(config: EvalSettings, *, resume: bool) -> dict[str, Any]:
         TutelageError: as a run.
     """
     folder = choose_folder(RECIPE, config.output_dir, config.model, resume=resume)
-    again = ["tutelage", "eval", config.model, "--data", config.data, "--output", str(folder), "--resume"]
-    again[4:4] = [word for name in config.strategies for word in ("-s", name)]
+    kept = [word for word in words if word.partition("=")[0] not in ("model", "output_dir")]
+    again = ["tutelage", "eval", config.model, *kept, "--output", str(folder), "--resume"]
     check_model_name(config.model)
     progress = open_progress()
     try:
