@@ -18,6 +18,7 @@ from tutelage.cli.main import app
 from tutelage.config.describing import FieldDoc, describe
 from tutelage.config.settings import (
     EvaluationSettings,
+    GradingSettings,
     ModelSettings,
     RunSettings,
     SamplerSettings,
@@ -28,7 +29,7 @@ from tutelage.recipes import RECIPES
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- made by docs/generate.py; do not edit -->"
 SKIPPED = ("help",)
-SHARED = (ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings)
+SHARED = (GradingSettings, ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings)
 
 
 def cli_page() -> str:

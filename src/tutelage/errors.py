@@ -104,3 +104,7 @@ class StorageFull(RunFailed):
 
 class SamplerFailed(RunFailed):
     """A sampling backend failed for good after its retries."""
+
+
+class SandboxUnavailable(InputError):
+    """No tier of the sandbox is safe on this machine; the message says what was tried and how to enable one."""

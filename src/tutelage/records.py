@@ -214,7 +214,9 @@ class Verdict(Record):
     """What the grader says of a completion.
 
     `score` is 1.0 for correct, 0.0 otherwise, or a user grader's own number; None where the outcome is ours
-    (`undecided`, `error`). `answer` is the extracted text, `method` how it was found, `decided_by` the tier.
+    (`undecided`, `error`). `answer` is the extracted text, `method` how it was found, `decided_by` the tier. `span` is
+    where the answer was found in the completion's text, half-open; None where none was, or in records before it was
+    kept.
     """
 
     completion_id: str
@@ -226,6 +228,7 @@ class Verdict(Record):
     decided_by: str = ""
     seconds: float = 0.0
     note: str = ""
+    span: tuple[int, int] | None = None
 
     @property
     def is_correct(self) -> bool:

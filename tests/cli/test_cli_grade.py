@@ -10,12 +10,18 @@ from typing import Any
 
 import pytest
 
-from tutelage.cli.grading import TOLD, grade_line
+from tutelage.cli.auditing import class_of
+from tutelage.cli.grading import LINES_AT_ONCE, TOLD, grade_lines, read_line
 from tutelage.cli.main import main
+from tutelage.grading.tiered import Grader
+
+
+def graded_line(row: dict[str, Any]) -> dict[str, Any]:
+    return grade_lines([read_line(json.dumps(row).encode())], Grader(symbolic="off"))[0]
 
 
 def verdict(**row: Any) -> tuple[Any, str]:
-    found = grade_line(json.dumps(row).encode())
+    found = graded_line(row)
     return found["equivalent"], found["outcome"]
 
 
@@ -119,4 +125,64 @@ def test_labelled_cases_of_others_are_never_called_wrong_where_they_are_equal_nu
     numbers = [row for row in rows if row["id"].startswith("num-") and row["equivalent"]]
     assert len(numbers) > 3
     for row in numbers:
-        assert grade_line(json.dumps(row).encode())["equivalent"] is not False, row
+        assert graded_line(row)["equivalent"] is not False, row
+
+
+def test_more_lines_than_are_graded_at_once_stay_in_order(tmp_path: Path) -> None:
+    file, out = tmp_path / "a.jsonl", tmp_path / "out.jsonl"
+    rows = [
+        {"id": i, "gold": str(i), **({"prediction": str(i // 2 * 2)} if i % 3 else {"completion": f"#### {i}"})}
+        for i in range(2 * LINES_AT_ONCE + 5)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["grade", str(file), "-o", str(out), "--workers", "2"]) == 0
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["id"] for row in found] == list(range(len(rows)))
+    assert [row["equivalent"] for row in found] == [i % 3 == 0 or i % 2 == 0 for i in range(len(rows))]
+
+
+def test_an_audit_counts_by_class_and_lists_disagreements(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    file, out = tmp_path / "a.jsonl", tmp_path / "out.jsonl"
+    rows = [
+        {"id": "num-01", "gold": "7", "prediction": "7.0", "equivalent": True},
+        {"id": "num-02", "gold": "7", "prediction": "8", "equivalent": True},
+        {"id": "mcq-1", "gold": "B", "completion": "#### (B)", "correct": True},
+        {"id": "mcq-2", "gold": "B", "completion": "nothing", "correct": None},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["grade", str(file), "--audit"]) == 0
+    shown = capsys.readouterr()
+    table = [line.split() for line in shown.out.splitlines() if line.strip()]
+    assert ["num", "2", "1", "1", "-", "1/2"] in table
+    assert ["mcq", "2", "1", "-", "1", "1/1"] in table
+    assert "label: 2 of 3 agree" in shown.out
+    assert "num-02: '7' and '8': different by rational, label says equal" in shown.out
+    assert "math-verify was not asked: math-verify is not installed" in shown.out
+    assert "4 lines" in shown.err
+    assert main(["grade", str(file), "--audit", "-o", str(out)]) == 0
+    assert len(out.read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "by", "expected"),
+    [
+        ({"id": "num-01"}, None, "num"),
+        ({"id": "qwen-rm-5-0"}, None, "qwen-rm"),
+        ({"id": "x-boxed-11"}, None, "x-boxed"),
+        ({"id": 7}, None, "all"),
+        ({}, None, "all"),
+        ({"id": "num-01", "source": "s", "model": "m"}, None, "s"),
+        ({"id": "num-01", "source": "s", "class": "c"}, None, "c"),
+        ({"id": "num-01", "source": "s", "level": 5}, "level", "5"),
+        ({"id": "num-01"}, "level", "all"),
+    ],
+)
+def test_the_class_of_a_line(row: dict[str, Any], by: str | None, expected: str) -> None:
+    assert class_of(row, by) == expected
+
+
+def test_an_unknown_word_for_symbolic_is_wrong_input(lines: Path) -> None:
+    assert main(["grade", str(lines), "--symbolic", "maybe"]) == 2

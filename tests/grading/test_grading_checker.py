@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutelage.grading.checker import check
+from tutelage.grading.checker import Checker, check
 
 WRONG = [
     # rule 1: exact against exact
@@ -50,6 +51,16 @@ WRONG = [
     (r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"), ("x", "X"), ("x^2", "X^2"),
     (r"\infty", "5"), (r"\infty", r"-\infty"),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\1\end{pmatrix}"),
+    # text is never a number, a hedge never an answer
+    ("5", "not 5 but 6"), ("30", "about thirty"), ("0", "none"), ("3", "about 3"), ("3", "3 is wrong"), ("3", "3 to 4"),
+    ("3", "three quarters"), ("12", "no idea"), ("5", "it is 6"), ("5", "5 (or 6)"), ("3, 5, 7", "no real roots"),
+    ("是", "否"), ("5米", "5 cm"), ("5", "more than 5"), ("5", "maybe 5"),
+    # what would be too close for floating-point numbers, or for few digits
+    (r"\sin(1)+10^{-300}", r"\sin 1"), (r"\sin(10^{-100})", "10^{-100}"), (r"\ln(1+10^{-200})", "0"),
+    (r"\sqrt{\frac{\tan 5}{3}}", r"\sqrt{\frac{\tan 5}{3}}+10^{-200}"), (r"\sqrt{\tan(\pi)}", r"\sin(\frac{y}{100!})"),
+    ("(x+1)^{500}", "(x+1)^{501}"), (r"\sqrt{x^2}", "x"), ("3.5", "3-1/2"),
+    # a question is no answer
+    ("12", r"\int_0^{12} 1 dx"), ("1", r"\lim_{x\to 0}\frac{\sin x}{x}"), ("6", r"\prod_{k=1}^3 k"),
     # several answers at once
     ("5", "5 or 6"), ("5", "5, 6"), ("5", r"\{5, 6\}"), ("5", "4,5,6"), ("5", r"x=5 \text{ or } x=6"), ("", ""),
     ("3", ""),
@@ -90,17 +101,16 @@ RIGHT = [
     (r"\sqrt{-4}", "2i"), (r"\sin(2x)", r"\sin(x+x)"),
     (r"\begin{pmatrix}1/4\\-2\end{pmatrix}", r"\begin{bmatrix}0.25\\-2\end{bmatrix}"), (r"\infty", r"+\infty"),
     (r"-\infty", "-infinity"),
-    (r"\\frac{1}{4}", r"\frac14"),
+    (r"\\frac{1}{4}", r"\frac14"), ("30", "thirty"), (r"\cos^2 x", r"1-\sin^2 x"), (r"\log 100", r"2\log 10"),
+    (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"), ("(x+1)^{500}", "(x+1)^{499}(x+1)"), (r"\frac{n!}{(n-2)!}", "n(n-1)"),
+    (r"\cot x", r"\cotx"), ("2^6 3^5 5^4", "2^6 * 3^5 * 5^4"), (r"{1 \over 2}", "0.5"), ("3.0", "3⁰+2"),
+    ("24元", "24"), ("9:15 AM", "9:15 a.m."), ("10 N", "10 newtons"), ("12 cc", "12 cm³"), ("£3", "3 pounds"),
 ]  # fmt: skip
 
 UNDECIDED = [
-    (r"\cos^2 x", r"1-\sin^2 x"), (r"\log 100", r"2\log 10"), ("1/2x", "x/2"), ("5", "not 5 but 6"),
-    ("1, 2", "[1, 2]"), ("3", "3x dollars"), ("9:15", "3:5 pm"),
-    ("101_2", "5"), ("1:2", "1/2"), (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"), ("30", "thirty"), ("0", "none"),
-    ("5", "red apple 5"),
-    ("6 red apples", "6 apples"), ("ab", "ba"), ("15", "15/"), ("3", "three quarters"), ("3", "about 3"),
-    ("3", "3 is wrong"), ("3", "3 to 4"),
-
+    ("1/2x", "x/2"), ("1, 2", "[1, 2]"), ("101_2", "5"), ("1:2", "1/2"), ("5", "red apple 5"), ("2", "2:00 pm"),
+    ("6 red apples", "6 apples"), ("ab", "ba"), ("15", "15/"), (r"2\ln x", r"\ln x^2"), (r"\log 100", "2"),
+    ("(-2)^{1/3}", r"-\sqrt[3]{2}"), ("y=x^2", "f(x)=x^2"), ("118000", "118 000"), ("5", r"x\approx 5"),
 ]  # fmt: skip
 
 HOSTILE = [
@@ -155,12 +165,21 @@ def test_hostile_answers_are_never_right_and_cost_no_time(answer: str) -> None:
         ("(1,2)", "(1,3)", "structure"),
         ("2x", "x+x", "algebra"),
         ("D", "option D", "choice"),
+        ("(x+1)^{500}", "(x+1)^{500}+1", "modular"),
+        (r"\ln 4", r"2\ln 2", "numeric"),
+        (r"y=\ln 4", r"2\ln 2", "numeric"),
         ("3", "3" * 401, "too_long"),
         ("3", "(" * 65 + "3" + ")" * 65, "too_long"),
     ],
 )
 def test_the_deciding_tier_is_named(gold: str, answer: str, tier: str) -> None:
     assert check(gold, answer).decided_by == tier
+
+
+def test_tolerance_reaches_irrational_numbers() -> None:
+    assert check(r"\pi", "3.1416").equivalent is False
+    assert check(r"\pi", "3.1416", tolerance=1e-4).equivalent is True
+    assert check(r"\ln 2", "0.69", tolerance=1e-4).equivalent is False
 
 
 def test_tolerance_is_relative_and_off_by_default() -> None:
@@ -218,3 +237,106 @@ def test_lists_are_unordered_and_tuples_are_ordered(numbers: list[int], rng) -> 
     assert check(", ".join(map(str, numbers)), ", ".join(map(str, shuffled))).equivalent is True
     ordered = check(f"({', '.join(map(str, numbers))})", f"({', '.join(map(str, shuffled))})")
     assert ordered.equivalent is (numbers == shuffled)
+
+
+def test_a_checker_remembers_up_to_its_size_and_says_the_same_from_memory() -> None:
+    checker = Checker(cache_size=2)
+    pairs = [("1/2", "0.5"), ("2", "3"), (r"\ln 4", r"2\ln 2")]
+    first = [checker.check(*pair) for pair in pairs]
+    assert len(checker._verdicts) == 2
+    assert [checker.check(*pair) for pair in pairs] == first
+    assert checker.check("1/3", "0.3333") == check("1/3", "0.3333")
+    assert checker.check("1/3", "0.3333", tolerance=1e-3).equivalent is True
+    checker.clear()
+    assert not checker._verdicts
+    assert Checker(cache_size=0).check("1/2", "0.5").equivalent is True
+
+
+def test_a_checker_is_safe_in_threads() -> None:
+    checker = Checker(cache_size=8)
+    pairs = [(str(number), str(number % 7)) for number in range(40)] * 5
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda pair: checker.check(*pair).equivalent, pairs))
+    assert found == [gold == answer for gold, answer in pairs]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"The answer is $\boxed{4}$.", "4"), ("Answer: 9", "9"), (r"Answer \( (9+1) \)", "10"), ("= 5", "5"),
+        ("Thus $x <= 2$ is our answer.", r"x\le 2"), (r"We find that $x \neq 3$.", r"x\ne 3"), ("答案：24", "24"),
+        ("**Final answer:** 12", "12"), (r"so \boxed{1}, then \boxed{2}", "2"),
+        ("First, some long text about apples and pears, which goes on for more than one sentence. It ends here. "
+         "The final answer is $7$. I hope it is correct.", "7"),
+    ],
+)  # fmt: skip
+def test_an_answer_as_a_person_would_paste_it(text: str, answer: str) -> None:
+    assert check(answer, text).equivalent is True
+    assert check(text, answer).equivalent is True
+
+
+INNER = [
+    lambda text: text,
+    lambda text: text.replace(r"\frac", r"\dfrac"),
+    lambda text: text.replace(r"\frac", r"\tfrac"),
+    lambda text: text.replace("(", r"\left(").replace(")", r"\right)"),
+    lambda text: text.replace("+", " + ").replace(",", " , "),
+    lambda text: rf"\displaystyle {text}",
+    lambda text: text.replace("=", r"\,=\,"),
+]
+OUTER = [
+    lambda text: text,
+    lambda text: f"${text}$",
+    lambda text: f"$${text}$$",
+    lambda text: rf"\( {text} \)",
+    lambda text: rf"\[ {text} \]",
+    lambda text: rf"\boxed{{{text}}}",
+    lambda text: f"**{text}**",
+    lambda text: f"The answer is ${text}$",
+    lambda text: f"  {text}  ",
+]
+ENDS = ["", ".", " ", "\n"]
+NUMBERS = st.one_of(
+    st.integers(-9999, 9999).map(str),
+    st.tuples(st.integers(1, 99), st.integers(2, 99)).map(lambda pair: rf"\frac{{{pair[0]}}}{{{pair[1]}}}"),
+    st.integers(2, 99).map(lambda number: rf"\sqrt{{{number}}}"),
+    st.integers(1, 9).map(lambda number: rf"{number}\pi"),
+    st.integers(1, 9).map(lambda number: rf"\ln {number}+1"),
+)
+STRUCTURES = st.one_of(
+    NUMBERS,
+    st.tuples(NUMBERS, NUMBERS).map(lambda pair: f"({pair[0]},{pair[1]})"),
+    st.tuples(NUMBERS, NUMBERS).map(lambda pair: rf"\{{{pair[0]},{pair[1]}\}}"),
+    NUMBERS.map(lambda number: f"x={number}"),
+    NUMBERS.map(lambda number: f"x^2+{number}"),
+    st.tuples(st.integers(0, 9), st.integers(10, 20)).map(lambda pair: f"({pair[0]},{pair[1]})"),
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(STRUCTURES, st.sampled_from(INNER), st.sampled_from(OUTER), st.sampled_from(ENDS))
+def test_restyling_does_not_change_an_answer(answer: str, inner, outer, end: str) -> None:
+    styled = outer(inner(answer)) + end
+    assert check(answer, styled).equivalent is True
+    assert check(styled, answer).equivalent is True
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(STRUCTURES, STRUCTURES, st.sampled_from(INNER), st.sampled_from(OUTER))
+def test_restyling_does_not_change_a_verdict(gold: str, answer: str, inner, outer) -> None:
+    assert check(gold, answer).equivalent is check(gold, outer(inner(answer))).equivalent
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(1, 10**9), st.sampled_from(["cm", "apples", "dollars", r"\text{ km}", "square meters", "hours"]))
+def test_thousands_and_units_do_not_change_a_number(number: int, unit: str) -> None:
+    assert check(str(number), f"{number:,}").equivalent is True
+    assert check(str(number), f"{number:,} {unit}").equivalent is True
+    assert check(f"{number} {unit}", f"{number + 1} {unit}").equivalent is False
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.binary(max_size=300), st.binary(max_size=60))
+def test_check_is_total_on_random_bytes(first: bytes, second: bytes) -> None:
+    one, other = (text.decode("utf-8", errors="surrogateescape") for text in (first, second))
+    assert check(one, other).equivalent is check(other, one).equivalent

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.grading.exact import ExactGrader
-from tutelage.grading.grader import Grader, tally
-from tutelage.records import OUTCOMES, Choices, Completion, FinishReason, Policy, Problem, SamplingParams
+from tutelage.grading.grader import CompletionGrader, tally
+from tutelage.records import OUTCOMES, Choices, Completion, FinishReason, Policy, Problem, SamplingParams, Verdict
 
 NUMBER = Problem("p", "How many?", "18")
 LATEX = Problem("m", "Find it.", r"\cos^2 x", "latex")
@@ -36,8 +38,9 @@ def completion(text: str, finish_reason: FinishReason = "stop", note: str = "") 
         (NUMBER, "<think>Final answer: 18", "no_answer", 0.0),
         (NUMBER, "\\boxed{18} or \\boxed{19}", "incorrect", 0.0),
         (NUMBER, "\\boxed{" + "8" * 500 + "}", "incorrect", 0.0),
-        (NUMBER, "Final answer: not 18 but 19", "undecided", None),
-        (LATEX, r"\boxed{1-\sin^2 x}", "undecided", None),
+        (NUMBER, "Final answer: not 18 but 19", "incorrect", 0.0),
+        (LATEX, r"\boxed{1-\sin^2 x}", "correct", 1.0),
+        (LATEX, r"\boxed{\nabla x}", "undecided", None),
         (CHOICE, "Final answer: (B)", "correct", 1.0),
         (CHOICE, "Final answer: water", "correct", 1.0),
         (CHOICE, "Final answer: (A) or (B)", "incorrect", 0.0),
@@ -87,6 +90,16 @@ def test_tolerance_of_the_grader_and_of_the_problem() -> None:
     assert ExactGrader(tolerance=0.01).grade_text(third, "Final answer: 0.333").outcome == "correct"
 
 
+def test_the_span_is_where_the_answer_stands_and_survives_the_disk() -> None:
+    text = r"so it is \boxed{18} in all"
+    verdict = GRADER.grade_text(NUMBER, text)
+    assert verdict.span is not None and text[slice(*verdict.span)] == verdict.answer == "18"
+    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
+    assert GRADER.grade_text(NUMBER, "no idea").span is None
+    older = {key: value for key, value in verdict.to_json().items() if key != "span"}
+    assert Verdict.from_json(older).span is None
+
+
 def test_last_number_is_off_for_rewards() -> None:
     assert GRADER.grade_text(NUMBER, "It is 18 in all.").outcome == "no_answer"
     assert ExactGrader(last_number=True).grade_text(NUMBER, "It is 18 in all.").outcome == "correct"
@@ -94,13 +107,13 @@ def test_last_number_is_off_for_rewards() -> None:
 
 
 def test_grade_many_keeps_the_order_and_tally_counts_all_outcomes() -> None:
-    texts = ["#### 18", "#### 1", "?", "Final answer: not 18 but 19"]
+    texts = ["#### 18", "#### 1", "?", r"Final answer: $\nabla x$"]
     verdicts = GRADER.grade_many([(NUMBER, completion(text)) for text in texts])
     assert [v.outcome for v in verdicts] == ["correct", "incorrect", "no_answer", "undecided"]
     counts = tally(verdicts)
     assert set(counts) == set(OUTCOMES)
     assert (counts["correct"], counts["undecided"], counts["timeout"]) == (1, 1, 0)
-    assert isinstance(GRADER, Grader)
+    assert isinstance(GRADER, CompletionGrader)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

@@ -36,7 +36,7 @@ def test_labelled_cases(shared_data: Path) -> None:
         result = check(row["gold"], answer).equivalent if answer is not None else False
         counts["undecided" if result is None else "right" if result == row["equivalent"] else f"false {result}"] += 1
     assert counts["false True"] == 0
-    assert counts["right"] >= 189
+    assert counts["right"] >= 192
     assert counts["false False"] <= 1  # x-marker-08 marks no answer: a last number is no reward
 
 
@@ -73,9 +73,10 @@ def test_rule_labelled_predictions(shared_data: Path) -> None:
         result = check(row["gold"], row["prediction"]).equivalent
         assert check(row["prediction"], row["gold"]).equivalent is result
         counts["undecided" if result is None else "right" if result == row["equivalent"] else f"false {result}"] += 1
-    # Disagreements looked at: a missing unit, an equation up to a factor, a missing p.m.; 326.5 against 326.53.
-    assert counts["false True"] <= 4 and counts["false False"] <= 2
-    assert counts["undecided"] <= 0.07 * counts.total()
+    # Looked at (docs/grading.md): two trigonometric constants, an equation up to a factor, a missing unit and p.m. are
+    # right; 326.5 is not 326.53. What is undecided are damaged strings.
+    assert counts["false True"] == 5 and counts["false False"] <= 2
+    assert counts["undecided"] <= 0.02 * counts.total()
 
 
 def test_every_math_gold_is_readable_and_equals_itself(shared_data: Path) -> None:

@@ -38,7 +38,7 @@ def test_no_answer(text: str) -> None:
         ("\\boxed{\\{1, 2\\}}", r"\{1, 2\}", "boxed"),
         ("\\boxed{a \\text{ and } b}", r"a \text{ and } b", "boxed"),
         ("\\boxed{5} and then \\boxed{", "5", "boxed"),
-        ("\\boxed{\\boxed{4}}", "\\boxed{4}", "boxed"),
+        ("\\boxed{\\boxed{4}}", "{4}", "boxed"),
         ("$\\boxed{2}$ and $\\boxed{9}$", "2, 9", "boxed_list"),
         ("\\boxed{2}, \\boxed{3} or \\boxed{5}", "2, 3, 5", "boxed_list"),
         ("$x=\\boxed{2} \\text{ and } y=\\boxed{9}$", "2, 9", "boxed_list"),

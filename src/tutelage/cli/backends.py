@@ -18,6 +18,8 @@ from tutelage.cli.trackers import NoTracker, Tracker, open_tracker
 from tutelage.config.writing import resolved
 from tutelage.errors import InputError, ModelError, RunError
 from tutelage.grading import load_grader
+from tutelage.grading.batching import ItemLimits
+from tutelage.grading.user import LIMITS, GraderOptions
 from tutelage.learning.adapters import check_trainable
 from tutelage.models.loading import load_tokenizer, resolve_device
 from tutelage.primer import PRIMER_VERSION
@@ -32,6 +34,7 @@ from tutelage.text.prompts import Prompter, task_of, tokenizer_digest
 
 MAY_DIFFER = (
     "max_batch", "max_in_flight", "timeout_seconds", "max_retries", "report_to", "output_dir", "checkpoint_every",
+    "grader_workers",
 )  # fmt: skip
 """Settings that change speed or place, never a result; a run may be resumed with others."""
 
@@ -39,9 +42,7 @@ FINGERPRINT_BYTES, FINGERPRINT_BLOCKS = 1 << 18, 16
 
 
 @contextmanager
-def open_bench(
-    config: Any, *, recipe: str, folder: Path, progress: Progress, resume: bool = False
-) -> Iterator[Bench]:
+def open_bench(config: Any, *, recipe: str, folder: Path, progress: Progress, resume: bool = False) -> Iterator[Bench]:
     """The bench for one run of a recipe.
 
     Args:
@@ -150,7 +151,17 @@ def assemble_with(config: Any, splits: Splits) -> Parts:
     made_of = [fingerprint(model), fingerprint(str(adapter)) if adapter else "", tokenizer_digest(tokenizer)]
     base = Weights(Policy(config.model, adapter="lora" if adapter else ""), model, adapter, digest(made_of))
     samplers = Samplers(config, tokenizer, prompter, {p.id: p for p in everything})
-    return Parts(splits, prompter, load_grader(config.grader), base, tokenizer, samplers.open, samplers.of_model)
+    grader = load_grader(config.grader, grader_options(config))
+    return Parts(splits, prompter, grader, base, tokenizer, samplers.open, samplers.of_model)
+
+
+def grader_options(config: Any) -> GraderOptions:
+    """How a run's grader is run, from its settings."""
+    limits = ItemLimits(config.grader_seconds, max(LIMITS.wall_seconds, 6 * config.grader_seconds),
+                        int(config.grader_memory * (1 << 30)))  # fmt: skip
+    return GraderOptions(
+        isolation=config.grader_isolation, limits=limits, workers=config.grader_workers, symbolic=config.symbolic
+    )
 
 
 def model_location(name: str) -> tuple[str, Path | None]:
@@ -318,9 +329,7 @@ class Samplers:
             return self.open(weights)
         from tutelage.sampling.local import LocalSampler
 
-        return closing(
-            LocalSampler(model, self.tokenizer, policy=weights.policy, max_batch=self.config.max_batch)
-        )
+        return closing(LocalSampler(model, self.tokenizer, policy=weights.policy, max_batch=self.config.max_batch))
 
     def _local(self, weights: Weights) -> SamplerSession:
         from tutelage.sampling.local import LocalSampler

@@ -1,4 +1,4 @@
-"""The work of `tutelage grade`: lines in, verdicts out, a line at a time, so that files of any size can be graded.
+"""The work of `tutelage grade`: lines in, verdicts out, some hundred lines at a time, so that any file can be graded.
 
 A line that cannot be read (no JSON object, no gold, nothing to grade) is told of by its number and left out; the others
 come back in their order, undecided where the gold itself makes no sense. A field of the input that has the name of one
@@ -14,34 +14,65 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, get_args
 
 import typer
 
+from tutelage.cli.auditing import Audit
 from tutelage.cli.tables import outcome_words
 from tutelage.errors import DataError, InputError
-from tutelage.grading.checker import check
-from tutelage.grading.exact import ExactGrader
-from tutelage.records import OUR_OUTCOMES, AnswerKind, Choices, FinishReason, Outcome, Problem
+from tutelage.grading.tiered import Grader, Symbolic, trouble
+from tutelage.records import OUR_OUTCOMES, AnswerKind, Choices, FinishReason, Outcome, Problem, Verdict
 from tutelage.text.answers import UnreadableGold, infer_kind, read_gold
 
 KINDS = ("number", "latex", "choice", "text")
 TOLD = 20
 """Bad lines that are told of one by one; the rest are only counted."""
 STANDARD = "-"
+LINES_AT_ONCE = 512
+"""Lines graded together, so that those which need the worker share its children."""
+
+
+@dataclass(frozen=True)
+class GradeOptions:
+    """How a file is graded; see the options of the command."""
+
+    workers: int = 1
+    symbolic: str = "auto"
+    audit: bool = False
+    by: str | None = None
 
 
 class BadLine(ValueError):
     """A line that cannot be read; the message says why."""
 
 
-def grade_file(file: Path, output: Path | None) -> Counter[Outcome]:
+@dataclass(frozen=True)
+class Line:
+    """A line that was read: its object, the problem that its gold makes, and what is to be graded.
+
+    `fault` says why the gold makes no sense; then there is nothing to grade. `kind` is what the line says it is.
+    """
+
+    row: dict[str, Any]
+    problem: Problem
+    kind: AnswerKind | None
+    text: str
+    is_completion: bool
+    reason: FinishReason = "stop"
+    fault: str = ""
+
+
+def grade_file(file: Path, output: Path | None, options: GradeOptions) -> Counter[Outcome]:
     """Grade every line of `file`.
 
     Args:
         file: JSON lines; `-` is stdin.
-        output: where to write; None is stdout.
+        output: where to write; None is stdout, and nowhere for an audit.
+        options: see there.
 
     Returns:
         How many lines have each outcome.
@@ -49,84 +80,110 @@ def grade_file(file: Path, output: Path | None) -> Counter[Outcome]:
     Raises:
         InputError: the file cannot be read, both names are one file, or not one line could be read.
     """
+    _check(file, output, options)
+    began, problems, counts = time.perf_counter(), _Complaints(), Counter[Outcome]()
+    audit = Audit(options.by) if options.audit else None
+    symbolic: Symbolic = options.symbolic  # type: ignore[assignment]
+    with (
+        Grader(workers=options.workers, symbolic=symbolic) as grader,
+        _reading(file) as source,
+        _writing(output, is_shown=audit is None) as target,
+    ):
+        for line, row in graded(source, grader, problems.add):
+            counts[row["outcome"]] += 1
+            if target is not None:
+                target.write(json.dumps(row, ensure_ascii=False) + "\n")
+            if audit is not None:
+                audit.add(line.row, row, gold=line.problem.answer)
+        _refuse_nothing(file, problems, sum(counts.values()))
+    if audit is not None:
+        audit.show()
+    _tell(grader, counts, bad=problems.count, seconds=time.perf_counter() - began)
+    return counts
+
+
+def _check(file: Path, output: Path | None, options: GradeOptions) -> None:
     if output is not None and str(file) != STANDARD and output.exists() and output.samefile(file):
         raise InputError(
             "the lines cannot be written over the file they are read from", seen=str(output),
             expected="another file", advice="name another file with -o",
         )  # fmt: skip
-    began, problems, counts = time.perf_counter(), _Complaints(), Counter[Outcome]()
-    with _reading(file) as source, _writing(output) as target:
-        for row in graded(source, problems.add):
-            counts[row["outcome"]] += 1
-            target.write(json.dumps(row, ensure_ascii=False) + "\n")
-        _refuse_nothing(file, problems, sum(counts.values()))
-    bad = f"; {problems.count} lines could not be read and were left out" if problems.count else ""
-    typer.echo(
-        f"{sum(counts.values())} lines in {time.perf_counter() - began:.2f} s: {outcome_words(counts)}{bad}", err=True
-    )
-    return counts
+    if options.symbolic not in get_args(Symbolic):
+        raise InputError("--symbolic has no such value", seen=options.symbolic, expected=", ".join(get_args(Symbolic)))
 
 
-def graded(lines: Iterable[bytes], complain: Callable[[int, str], None]) -> Iterator[dict[str, Any]]:
-    """The objects of the lines with `equivalent`, `outcome`, `answer`, `decided_by` and `seconds`.
+def _tell(grader: Grader, counts: Counter[Outcome], *, bad: int, seconds: float) -> None:
+    left_out = f"; {bad} lines could not be read and were left out" if bad else ""
+    typer.echo(f"{counts.total()} lines in {seconds:.2f} s: {outcome_words(counts)}{left_out}", err=True)
+    for warning in filter(None, [*trouble(counts), grader.absence()]):
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def graded(
+    lines: Iterable[bytes], grader: Grader, complain: Callable[[int, str], None]
+) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """The lines, and their objects with `equivalent`, `outcome`, `answer`, `decided_by` and `seconds`.
 
     Args:
         lines: JSON objects as bytes; empty lines are passed over.
+        grader: grades them.
         complain: called with the number (from 1) of a line that cannot be read, and why.
     """
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield grade_line(line)
-        except BadLine as error:
-            complain(number, str(error))
+    numbered = enumerate(lines, start=1)
+    while chunk := list(islice(numbered, LINES_AT_ONCE)):
+        read: list[Line] = []
+        for number, line in chunk:
+            if not line.strip():
+                continue
+            try:
+                read.append(read_line(line))
+            except BadLine as error:
+                complain(number, str(error))
+        yield from zip(read, grade_lines(read, grader), strict=True)
 
 
-def grade_line(line: bytes) -> dict[str, Any]:
-    """One line's object with its verdict.
+def grade_lines(lines: list[Line], grader: Grader) -> list[dict[str, Any]]:
+    """The lines' objects with their verdicts, in order."""
+    sound = [line for line in lines if not line.fault]
+    texts = [(line.problem, line.text, line.reason) for line in sound if line.is_completion]
+    answers = [(line.problem, line.text, line.kind is None) for line in sound if not line.is_completion]
+    from_texts, from_answers = iter(grader.grade_texts(texts)), iter(grader.check_many(answers))
+    rows = []
+    for line in lines:
+        if line.fault:
+            row = {**line.row, "note": f"the gold cannot be read: {line.fault}"}
+            rows.append(_with_verdict(row, Verdict("", "", "undecided", None, decided_by="gold")))
+        else:
+            rows.append(_with_verdict(line.row, next(from_texts if line.is_completion else from_answers)))
+    return rows
+
+
+def read_line(line: bytes) -> Line:
+    """One line's object and what is to be graded in it.
 
     Raises:
         BadLine: it cannot be read.
     """
     row = _object(line)
     gold, kind, choices = _gold(row)
-    began = time.perf_counter()
-    answer: str | None = None
+    is_completion, fault = "completion" in row, ""
+    text = _text(row, "completion" if is_completion else "prediction")
     try:
         read_gold(gold, kind, choices)
     except UnreadableGold as error:
-        row["note"] = f"the gold cannot be read: {error}"
-        return _with_verdict(row, "undecided", answer, "gold", seconds=time.perf_counter() - began)
-    if "completion" in row:
-        problem = Problem("", "", gold, kind or infer_kind(gold, choices), choices=choices)
-        reason: FinishReason = "length" if row.get("finish_reason") == "length" else "stop"
-        found = ExactGrader().grade_text(problem, _text(row, "completion"), reason)
-        outcome, answer, decided_by = found.outcome, found.answer, found.decided_by
-    else:
-        answer = _text(row, "prediction") or None
-        outcome, decided_by = _judge(gold, answer or "", kind, choices)
-    return _with_verdict(row, outcome, answer, decided_by, seconds=time.perf_counter() - began)
+        fault = str(error)
+    problem = Problem("", "", gold, kind or ("text" if fault else infer_kind(gold, choices)), choices=choices)
+    reason: FinishReason = "length" if row.get("finish_reason") == "length" else "stop"
+    return Line(row, problem, kind, text, is_completion, reason, fault)
 
 
-def _with_verdict(
-    row: dict[str, Any], outcome: Outcome, answer: str | None, decided_by: str, *, seconds: float
-) -> dict[str, Any]:
+def _with_verdict(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
     # True or false where the model's doing decides it; none where we could not tell.
-    equivalent = None if outcome in OUR_OUTCOMES else outcome == "correct"
+    equivalent = None if verdict.outcome in OUR_OUTCOMES else verdict.is_correct
     return {
-        **row, "equivalent": equivalent, "outcome": outcome, "answer": answer, "decided_by": decided_by,
-        "seconds": round(seconds, 6),
+        **row, "equivalent": equivalent, "outcome": verdict.outcome, "answer": verdict.answer,
+        "decided_by": verdict.decided_by, "seconds": round(verdict.seconds, 6),
     }  # fmt: skip
-
-
-def _judge(gold: str, answer: str, kind: AnswerKind | None, choices: Choices | None) -> tuple[Outcome, str]:
-    if not answer.strip():
-        return "no_answer", "extraction"
-    result = check(gold, answer, kind=kind, choices=choices)
-    if result.equivalent is None:
-        return "undecided", result.decided_by
-    return ("correct" if result.equivalent else "incorrect"), result.decided_by
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -228,8 +285,11 @@ def _reading(file: Path) -> AbstractContextManager[BinaryIO]:
 
 
 @contextmanager
-def _writing(output: Path | None) -> Iterator[TextIO]:
-    """The target; a file appears under its name only when all of it is written."""
+def _writing(output: Path | None, *, is_shown: bool) -> Iterator[TextIO | None]:
+    """The target; a file appears under its name only when all of it is written. None is nowhere."""
+    if output is None and not is_shown:
+        yield None
+        return
     if output is None:
         # Lone surrogates, which JSON may hold, are written as the JSON escapes that they came as.
         reconfigure = getattr(sys.stdout, "reconfigure", None)

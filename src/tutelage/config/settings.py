@@ -24,8 +24,32 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
 
 
-class DataSettings(Settings):
-    """What is practised on, and who judges."""
+class GradingSettings(Settings):
+    """Who judges, and within which limits."""
+
+    grader: str = setting(
+        "exact",
+        "`exact`, or `FILE.py:FUNCTION` for your own: a function of (problem, completion), or a reward function in the "
+        "style of TRL or verl (`trl:`, `trl-chat:` or `verl:` before the file settles it).",
+    )
+    symbolic: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Whether `exact` asks sympy, in the sandbox, what its other tiers leave undecided; auto: where it can.",
+    )
+    grader_isolation: Literal["auto", "sandbox", "process"] = setting(
+        "auto",
+        "Where your own grader runs: in the sandbox, or in a killable process with your files and network; "
+        "auto takes the sandbox where this machine has one.",
+    )
+    grader_seconds: float = setting(
+        10.0, "CPU time that one call of your own grader may take.", unit="seconds", gt=0, le=86_400
+    )
+    grader_memory: float = setting(4.0, "Memory that one call of your own grader may take.", unit="GiB", gt=0)
+    grader_workers: int = setting(1, "Processes that grade at once; one a core at most.", ge=1, le=256)
+
+
+class DataSettings(GradingSettings):
+    """What is practised on."""
 
     data: str = setting(..., "Problems to practise on: a name, a file, or `format:path`.")
     data_limit: int | None = setting(None, "Most problems taken from `data`; none is all.", unit="problems", ge=1)
@@ -33,7 +57,6 @@ class DataSettings(Settings):
         None, "Problems that decisions are made on (when to stop, which step is best); none holds out part of `data`."
     )
     dev_size: int = setting(0, "Problems held out of `data` for decisions; 0 holds out only what is needed.", ge=0)
-    grader: str = setting("exact", "`exact`, or `FILE.py:FUNCTION` for your own.")
 
 
 class ModelSettings(Settings):
@@ -76,23 +99,11 @@ class SamplerSettings(Settings):
     max_retries: int = setting(5, "Retries of one server request.", ge=0, le=100)
 
 
-class TrainingSettings(Settings):
-    """How weights are changed."""
+class UpdateSettings(Settings):
+    """How one optimizer update changes weights, whatever decides on when there is one."""
 
     learning_rate: float = setting(
         1e-5, "Peak learning rate.", source=f"ours; {IRPO} §4: 7e-7 for 70B parameters, all trained", gt=0, le=1
-    )
-    batch_size: int = setting(16, "Pairs or examples in one optimizer step.", source=f"{IRPO} §4", ge=1)
-    max_steps: int = setting(
-        5000, "Most optimizer steps in one iteration.", unit="steps", source=f"{IRPO} §4", ge=1
-    )
-    epochs: float = setting(
-        1.4, "Passes over the data; training ends at this or at `max_steps`.",
-        source=f"{IRPO} §4: 5,000 steps of 16 over 55-60k pairs", gt=0, le=1000,
-    )
-    warmup_steps: int = setting(0, "Steps of linear warm-up; then constant, or cosine.", unit="steps", ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = setting(
-        "constant", "Learning rate after the warm-up.", source="ours; not stated in the paper"
     )
     weight_decay: float = setting(0.0, "AdamW weight decay.", source="ours; not stated in the paper", ge=0)
     max_grad_norm: float = setting(1.0, "Gradients are scaled down to this norm; 0 leaves them.", ge=0)
@@ -101,15 +112,37 @@ class TrainingSettings(Settings):
     lora_dropout: float = setting(0.0, "Dropout of LoRA inputs in training.", ge=0, lt=1)
     lora_targets: str = setting("all-linear", "Which modules get LoRA: `all-linear` or names with commas.")
     token_budget: int = setting(
-        8192, "Most tokens, padding included, in one forward pass; more are split, with equal gradients.",
-        unit="tokens", ge=1,
+        8192,
+        "Most tokens, padding included, in one forward pass; more are split, with equal gradients.",
+        unit="tokens",
+        ge=1,
     )
     gradient_checkpointing: bool = setting(False, "Recompute activations in the backward pass to save memory.")
     max_length: int | None = setting(
-        None, "Longest prompt plus completion; longer ones are dropped and counted. None is the model's context.",
-        unit="tokens", ge=2,
+        None,
+        "Longest prompt plus completion; longer ones are dropped and counted. None is the model's context.",
+        unit="tokens",
+        ge=2,
     )
     checkpoint_every: int = setting(100, "Optimizer steps between resumable checkpoints.", unit="steps", ge=1)
+
+
+class TrainingSettings(UpdateSettings):
+    """How weights are changed by passes over data that lie ready."""
+
+    batch_size: int = setting(16, "Pairs or examples in one optimizer step.", source=f"{IRPO} §4", ge=1)
+    max_steps: int = setting(5000, "Most optimizer steps in one iteration.", unit="steps", source=f"{IRPO} §4", ge=1)
+    epochs: float = setting(
+        1.4,
+        "Passes over the data; training ends at this or at `max_steps`.",
+        source=f"{IRPO} §4: 5,000 steps of 16 over 55-60k pairs",
+        gt=0,
+        le=1000,
+    )
+    warmup_steps: int = setting(0, "Steps of linear warm-up; then constant, or cosine.", unit="steps", ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = setting(
+        "constant", "Learning rate after the warm-up.", source="ours; not stated in the paper"
+    )
 
 
 class EvaluationSettings(Settings):

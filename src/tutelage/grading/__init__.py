@@ -21,7 +21,23 @@ The rules that the checker keeps, by number (code and tests refer to them):
 
 from tutelage.grading.checker import Check, check, parse_gold
 from tutelage.grading.exact import ExactGrader
-from tutelage.grading.grader import Grader, tally
+from tutelage.grading.grader import CompletionGrader, tally
+from tutelage.grading.tiered import Grader, grade, grade_many, grade_many_async
 from tutelage.grading.user import UserGrader, load_grader
+from tutelage.text.extraction import extract
 
-__all__ = ["Check", "ExactGrader", "Grader", "UserGrader", "check", "load_grader", "parse_gold", "tally"]
+__all__ = [
+    "Check",
+    "CompletionGrader",
+    "ExactGrader",
+    "Grader",
+    "UserGrader",
+    "check",
+    "extract",
+    "grade",
+    "grade_many",
+    "grade_many_async",
+    "load_grader",
+    "parse_gold",
+    "tally",
+]

@@ -12,10 +12,14 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from tutelage.grading.algebra import is_equal, is_proportional
+from tutelage.grading import numeric
+from tutelage.grading.identities import is_equal, is_proportional
 from tutelage.grading.matching import match_ordered, match_regions, match_unordered
+from tutelage.grading.prose import against_number, against_numbers, against_structure, is_unfinished
 from tutelage.text.answers import read_list
 from tutelage.text.expressions import Tree, symbols
+from tutelage.text.naming import is_function
+from tutelage.text.regions import has_relation
 from tutelage.text.units import units_match
 from tutelage.text.values import (
     ELLIPSIS,
@@ -36,17 +40,12 @@ from tutelage.text.values import (
 
 Result = bool | None
 
-_FOLD = re.compile(r"[^a-z0-9]+")
-_NUMBERISH = re.compile(
-    r"\b(?:no|none|nothing|nobody|never|half|third|thirds|quarter|quarters|dozen|hundred|thousand|million|billion|once|"
-    r"twice|thirty|forty|fifty|sixty|seventy|eighty|ninety|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|"
-    r"twelve|\w+teen|twenty|infinit\w*|undefined|empty|plus|minus|times|pi|root|squared?|cubed?)\b"
-)
+_FOLD = re.compile(r"[\W_]+")
 
 
 def fold(words: str) -> str:
     """Letters and digits of a text, one space between words."""
-    return _FOLD.sub(" ", words.lower()).strip()
+    return _FOLD.sub(" ", words.lower()).strip() or words
 
 
 def compare(first: Value, second: Value, tolerance: Fraction | None = None) -> Result:
@@ -80,7 +79,7 @@ def _values(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result
     if first.too_large or second.too_large:
         return None if first.too_large and second.too_large else False
     if first.value is None or second.value is None:
-        return _trees(first, second)
+        return _trees(first, second, tolerance)
     if is_close(first.value, second.value, tolerance):
         return True
     if first.percent == second.percent:
@@ -90,10 +89,17 @@ def _values(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result
     return is_close(percent / 100, plain, tolerance)
 
 
-def _trees(first: Scalar, second: Scalar) -> Result:
+def _trees(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:
     if first.percent != second.percent:
-        return None
-    return is_equal(tree_of(first), tree_of(second))
+        percent, plain = (first, second) if first.percent else (second, first)
+        ratio: Tree = ("div", tree_of(percent), ("num", Fraction(100)))
+        results = (is_equal(tree_of(first), tree_of(second)), is_equal(ratio, tree_of(plain)))
+        return True if True in results else None if None in results else False
+    result = is_equal(tree_of(first), tree_of(second))
+    if result is False and tolerance is not None:
+        values = numeric.value_of(tree_of(first)), numeric.value_of(tree_of(second))
+        return values[0] is not None and values[1] is not None and is_close(values[0], values[1], tolerance)
+    return result
 
 
 def tree_of(value: Scalar) -> Tree:
@@ -104,6 +110,11 @@ def tree_of(value: Scalar) -> Tree:
 def is_number(value: Scalar) -> bool:
     """Whether the scalar is certainly one number: rational, or an expression of constants only."""
     return value.value is not None or (value.tree is not None and symbols(value.tree) <= {"pi", "e", "i"})
+
+
+def is_symbol(value: Scalar) -> bool:
+    """Whether the scalar is nothing but a symbol, which may stand for anything."""
+    return value.tree is not None and value.tree[0] == "sym"
 
 
 def is_close(first: Fraction, second: Fraction, tolerance: Fraction | None) -> bool:
@@ -123,9 +134,24 @@ def _words(first: Words, second: Words, tolerance: Fraction | None) -> Result:
 
 
 def _words_scalar(words: Words, scalar: Scalar, tolerance: Fraction | None) -> Result:
-    if words.is_short or not is_number(scalar) or _NUMBERISH.search(words.words):
-        return None
-    return False
+    if not is_number(scalar):
+        # A short run of letters may be a product of the same symbols.
+        return None if words.is_short or is_symbol(scalar) else False
+    return False if words.is_short else against_number(words.text, scalar.value)
+
+
+def _opaque_scalar(opaque: Opaque, scalar: Scalar, tolerance: Fraction | None) -> Result:
+    if is_unfinished(opaque.text) or (has_relation(opaque.text) and is_number(scalar)):
+        return False
+    return against_number(opaque.text, scalar.value) if is_number(scalar) else None
+
+
+def _opaque(opaque: Opaque, other: Value, tolerance: Fraction | None) -> Result:
+    return False if is_unfinished(opaque.text) and not is_unfinished(other.text) else None
+
+
+def _opaque_structure(opaque: Opaque | Words, other: Value, tolerance: Fraction | None) -> Result:
+    return False if is_unfinished(opaque.text) else against_structure(opaque.text)
 
 
 def _groups(first: Group, second: Group, tolerance: Fraction | None) -> Result:
@@ -165,14 +191,14 @@ def _group_scalar(group: Group, scalar: Scalar, tolerance: Fraction | None) -> R
     if group.brackets == "list" and "," in scalar.text and scalar.tree is None:
         # `100,200` is 100200 by the rule for thousands, but a list where the other side is one.
         return compare(group, read_list(scalar.text), tolerance) or False
-    if group.brackets in ("list", "set") or is_number(scalar):
-        return False
-    return None
+    return None if group.brackets in ("tuple", "square") and is_symbol(scalar) else False
 
 
 def _group_words(group: Group, words: Words, tolerance: Fraction | None) -> Result:
     """`Tom and Ann` is not `Tom`; a text that names all members may be the same list in other words."""
     names = [fold(item.words) for item in group.items if isinstance(item, Words)]
+    if all(isinstance(item, Scalar) and is_number(item) for item in group.items):
+        return against_numbers(words.text) if group.items else None
     if group.brackets != "list" or len(names) < len(group.items) or len(names) < 2:
         return None
     return None if all(name in fold(words.words) for name in names) else False
@@ -197,7 +223,20 @@ def _regions(first: Region, second: Region, tolerance: Fraction | None) -> Resul
 def _named(first: Named, second: Named, tolerance: Fraction | None) -> Result:
     if first.names == second.names:
         return compare(first.value, second.value, tolerance)
+    if is_function(first.names[0]) != is_function(second.names[0]):
+        # `y = 2x` and `f(x) = 2x` may say the same.
+        return None if compare(first.value, second.value, tolerance) is not False else False
     return bool(_equations(_equation_of(first), _equation_of(second), tolerance))
+
+
+def _named_group(named: Named, group: Group, tolerance: Fraction | None) -> Result:
+    """`(x, y) = (1, 2)` against `x = 1, y = 2`; any other group is a value."""
+    items = {item.names[0]: item.value for item in group.items if isinstance(item, Named) and len(item.names) == 1}
+    if len(named.names) > 1 and group.brackets == "list" and items and isinstance(named.value, Group):
+        if set(items) != set(named.names) or len(group.items) != len(named.names):
+            return False
+        return match_ordered(named.value.items, [items[name] for name in named.names], compare, tolerance)
+    return compare(named.value, group, tolerance)
 
 
 def _named_other(named: Named, other: Any, tolerance: Fraction | None) -> Result:
@@ -222,23 +261,39 @@ def _equation_named(equation: Equation, named: Named, tolerance: Fraction | None
 
 
 def _ratios(first: Ratio, second: Ratio, tolerance: Fraction | None) -> Result:
-    same = len(first.parts) == len(second.parts) > 0 and _is_same_ratio(first.parts, second.parts)
+    same = _is_same_ratio(first.parts, second.parts) if len(first.parts) == len(second.parts) > 0 else False
+    for clock, other in ((first.clock, second.clock), (second.clock, first.clock)):
+        if clock and not other and clock[0].split(":")[1].startswith("0"):
+            return False  # 7:05 is a time and not the ratio 7:5
     if first.clock and second.clock:
         (time, suffix), (other_time, other_suffix) = first.clock, second.clock
         if time == other_time:
             return not suffix or not other_suffix or suffix == other_suffix
-        return None if same else False
+        return None if same is not False else False
     return same
 
 
-def _is_same_ratio(first: Sequence[Fraction], second: Sequence[Fraction]) -> bool:
-    return all(a * second[0] == b * first[0] for a, b in zip(first, second, strict=True)) and any(first) == any(second)
+def _is_same_ratio(first: Sequence[Scalar], second: Sequence[Scalar]) -> Result:
+    heads = tree_of(first[0]), tree_of(second[0])
+    if any(part.value == 0 for part in (*first, *second)):
+        return [part.value for part in first] == [part.value for part in second]
+    results = [
+        is_equal(("mul", tree_of(a), heads[1]), ("mul", tree_of(b), heads[0]))
+        for a, b in zip(first[1:], second[1:], strict=True)
+    ]
+    return False if False in results else None if None in results else True
 
 
 def _ratio_scalar(ratio: Ratio, scalar: Scalar, tolerance: Fraction | None) -> Result:
-    if scalar.value is None or (len(ratio.parts) == 2 and ratio.parts[0] == scalar.value * ratio.parts[1]):
-        return None
-    return False
+    if scalar.value is None or any(part.value is None for part in ratio.parts):
+        if not is_number(scalar) or len(ratio.parts) != 2:
+            return None
+        quotient: Tree = ("div", tree_of(ratio.parts[0]), tree_of(ratio.parts[1]))
+        return None if is_equal(quotient, tree_of(scalar)) is not False else False
+    if ratio.clock and ratio.clock[0] in (f"{scalar.value}:00", f"0{scalar.value}:00"):
+        return None  # two o'clock may be meant by 2
+    parts = [part.value or Fraction(0) for part in ratio.parts]
+    return None if len(parts) == 2 and parts[0] == scalar.value * parts[1] else False
 
 
 def _based(first: Based, second: Based, tolerance: Fraction | None) -> Result:
@@ -246,16 +301,11 @@ def _based(first: Based, second: Based, tolerance: Fraction | None) -> Result:
 
 
 def _based_scalar(based: Based, scalar: Scalar, tolerance: Fraction | None) -> Result:
+    """`101_2` is not 101; that it is 5 may or may not be the answer to a question about base two."""
     if scalar.value is None:
         return None
-    return (
-        None if scalar.text.replace(",", "").lstrip("0") == based.digits or _has_value(based, scalar.value) else False
-    )
-
-
-def _has_value(based: Based, value: Fraction) -> bool:
     try:
-        return int(based.digits, based.base) == value
+        return None if int(based.digits, based.base) == scalar.value else False
     except ValueError:
         return False
 
@@ -267,12 +317,27 @@ def _matrices(first: Matrix, second: Matrix, tolerance: Fraction | None) -> Resu
     return match_ordered(ours, theirs, compare, tolerance)
 
 
+def _matrix_group(matrix: Matrix, group: Group, tolerance: Fraction | None) -> Result:
+    """A list of rows is the matrix; a tuple with the entries of a single row or column may be meant as it."""
+    rows = [item.items for item in group.items if isinstance(item, Group)]
+    if len(rows) == len(group.items) > 0 and group.brackets == "square":
+        if [len(row) for row in rows] != [len(row) for row in matrix.rows]:
+            return False
+        return match_ordered(
+            [c for row in matrix.rows for c in row], [c for row in rows for c in row], compare, tolerance
+        )
+    cells = [cell for row in matrix.rows for cell in row]
+    if 1 not in (len(matrix.rows), max(map(len, matrix.rows))) or group.brackets in ("set", "list"):
+        return False
+    return None if match_ordered(cells, group.items, compare, tolerance) is not False else False
+
+
 def _infinite(first: Infinite, second: Infinite, tolerance: Fraction | None) -> Result:
     return first.sign == second.sign
 
 
 def _if_number(other: Any, scalar: Scalar, tolerance: Fraction | None) -> Result:
-    return False if is_number(scalar) else None
+    return None if is_symbol(scalar) else False
 
 
 def _never(first: Any, second: Any, tolerance: Fraction | None) -> Result:
@@ -289,6 +354,18 @@ _TABLE: dict[tuple[type, type], Callable[[Any, Any, Fraction | None], Result]] =
     (Region, Region): _regions,
     (Region, Group): _region_group,
     (Region, Scalar): _if_number,
+    (Opaque, Scalar): _opaque_scalar,
+    (Opaque, Group): _opaque_structure,
+    (Opaque, Region): _opaque_structure,
+    (Opaque, Matrix): _opaque_structure,
+    (Opaque, Words): _opaque,
+    (Opaque, Opaque): _opaque,
+    (Opaque, Ratio): _opaque_structure,
+    (Opaque, Infinite): _opaque_structure,
+    (Words, Region): _opaque_structure,
+    (Words, Matrix): _opaque_structure,
+    (Words, Ratio): _opaque_structure,
+    (Words, Infinite): _opaque_structure,
     (Named, Named): _named,
     (Equation, Named): _equation_named,
     (Equation, Equation): _equations,
@@ -300,9 +377,11 @@ _TABLE: dict[tuple[type, type], Callable[[Any, Any, Fraction | None], Result]] =
     (Based, Scalar): _based_scalar,
     (Matrix, Matrix): _matrices,
     (Matrix, Scalar): _if_number,
+    (Matrix, Group): _matrix_group,
     (Infinite, Infinite): _infinite,
     (Infinite, Scalar): _if_number,
     (Infinite, Group): _never,
 }
 for _kind in (Scalar, Words, Group, Ratio, Based, Infinite, Region, Matrix, Opaque):
     _TABLE[(Named, _kind)] = _named_other
+_TABLE[(Named, Group)] = _named_group

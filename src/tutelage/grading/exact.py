@@ -1,18 +1,18 @@
-"""The built-in grader: extract the final answer, then check it by exact tiers (grading/checker.py).
+"""The built-in grader without its worker: extract the final answer, then check it by exact tiers (grading/checker.py).
 
 A completion cut off by its length limit is paid only for an answer that the text itself closes (a closed box or tag,
 a marked line that ended) and that no other answer of the same text contradicts; otherwise its outcome is `truncated`.
 A text that goes on after such an answer does not change it. What the tiers cannot decide is `undecided`: ours, never
-a score.
+a score. Nothing here leaves the process; grading/tiered.py adds the tier that does.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tutelage.grading.checker import RULES_VERSION, check
+from tutelage.grading.checker import RULES_VERSION, SHARED, Checker
 from tutelage.records import Completion, FinishReason, Outcome, Problem, Verdict
 from tutelage.text.extraction import Extraction, extract
 
@@ -25,10 +25,12 @@ class ExactGrader:
         tolerance: largest relative difference of numbers that counts as none; a problem's `metadata["tolerance"]`
             overrides it. None is exact.
         last_number: take a text's last number where it marks no answer. Off: it can be hacked as a reward.
+        checker: compares answers and remembers verdicts; graders share one unless they bring their own.
     """
 
     tolerance: float | None = None
     last_number: bool = False
+    checker: Checker = field(default=SHARED, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -68,7 +70,10 @@ class ExactGrader:
         outcome, decided_by = self._judge(problem, found, finish_reason)
         score = {"correct": 1.0, "undecided": None, "error": None}.get(outcome, 0.0)
         seconds = time.perf_counter() - started
-        return Verdict(completion_id, problem.id, outcome, score, found.answer, found.method, decided_by, seconds)
+        span = None if found.answer is None else found.span
+        return Verdict(
+            completion_id, problem.id, outcome, score, found.answer, found.method, decided_by, seconds, span=span
+        )
 
     def _judge(self, problem: Problem, found: Extraction, finish_reason: FinishReason) -> tuple[Outcome, str]:
         is_cut = finish_reason == "length"
@@ -76,7 +81,7 @@ class ExactGrader:
             return ("truncated" if is_cut else "no_answer"), "extraction"
         if is_cut and not (found.is_delimited and found.num_answers <= 1):
             return "truncated", "extraction"
-        result = check(
+        result = self.checker.check(
             problem.answer,
             found.answer,
             kind=problem.answer_kind,

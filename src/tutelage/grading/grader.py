@@ -9,8 +9,8 @@ from tutelage.records import OUTCOMES, Completion, Outcome, Problem, Verdict
 
 
 @runtime_checkable
-class Grader(Protocol):
-    """Says of a completion whether it solves its problem.
+class CompletionGrader(Protocol):
+    """The protocol of all graders, built in or brought: says of a completion whether it solves its problem.
 
     A grader never raises on model text, never hangs on it and never evaluates it in this process. `version` changes
     whenever a verdict may change; it is stored with every run.

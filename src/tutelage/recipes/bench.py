@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tutelage.grading import Grader
+from tutelage.grading import CompletionGrader
 from tutelage.recipes.progress import Progress
 from tutelage.records import Policy, Problem, digest
 from tutelage.sampling.session import SamplerSession
@@ -125,7 +125,7 @@ class Bench:
     held_out: list[Problem]
     test: list[Problem]
     prompter: Prompter
-    grader: Grader
+    grader: CompletionGrader
     base: Weights
     open_sampler: Callable[[Weights], AbstractContextManager[SamplerSession]]
     sampler_of: Callable[[Any, Weights], AbstractContextManager[SamplerSession]]

@@ -8,14 +8,15 @@ was not yet written.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.errors import InputError, RunFailed, SamplerFailed
 from tutelage.evaluation.results import EvaluationResult
 from tutelage.evaluation.strategies import Strategy, StrategyResult, parse_strategy, score_strategy
-from tutelage.grading import tally
+from tutelage.grading import Grader, UserGrader, tally
+from tutelage.grading.tiered import trouble
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.records import Completion, Problem, SamplingParams, Verdict, digest, record_id, seed_of
 from tutelage.sampling.session import SampleRequest, SamplerSession
@@ -60,9 +61,7 @@ def requests_for(
     """
     prompts = [(problem, bench.prompter.render(problem)) for problem in problems]
     stage = digest([plan.digest(weights), [[problem.id, prompt.ids] for problem, prompt in prompts]])
-    params = replace(
-        plan.params, stop_token_ids=bench.prompter.stop_token_ids, stop=bench.prompter.stop_texts
-    )
+    params = replace(plan.params, stop_token_ids=bench.prompter.stop_token_ids, stop=bench.prompter.stop_texts)
     requests = []
     for problem, prompt in prompts:
         for index in range(plan.num_samples):
@@ -195,6 +194,7 @@ def grade(
             bench.run.append_many("verdicts", made)
             verdicts |= {v.completion_id: v for v in made}
         _check_grader(bench, completions, verdicts)
+        _tell_trouble(bench, verdicts.values(), in_words(name))
         journal.result.update(count_outcomes(verdicts.values()))
     return verdicts
 
@@ -209,6 +209,14 @@ def _check_grader(bench: Bench, completions: Sequence[Completion], verdicts: dic
             expected="a verdict, a bool or a number for each sample",
             advice="mend the grader and begin a new run: verdicts that are written are not asked for again",
         )
+
+
+def _tell_trouble(bench: Bench, verdicts: Collection[Verdict], stage: str) -> None:
+    """Warn where more than 0.5 % of a stage's answers timed out or could not be graded, or a tier is absent."""
+    for text in trouble(tally(verdicts)):
+        bench.progress.note(f"warning: {stage}: {text}")
+    if isinstance(bench.grader, Grader | UserGrader) and (why := bench.grader.absence()):
+        bench.progress.note(f"warning: {why}")
 
 
 def _judge(bench: Bench, todo: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:

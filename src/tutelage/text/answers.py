@@ -13,20 +13,33 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tutelage.records import AnswerKind, Choices
-from tutelage.text.expressions import FUNCTIONS, parse_expression
+from tutelage.text.atoms import (
+    read_based,
+    read_end,
+    read_expression,
+    read_literal,
+    read_signed,
+    read_special,
+    read_words,
+)
+from tutelage.text.naming import SYMBOL, names_of
 from tutelage.text.normalise import MAX_ANSWER, MAX_NESTING, has_balanced_braces, is_readable, nesting, normalise
-from tutelage.text.rationals import is_too_large, rational
-from tutelage.text.regions import has_relation, read_interval, read_relation, read_union, unite
+from tutelage.text.pasted import bare
+from tutelage.text.regions import (
+    has_relation,
+    intersect,
+    read_exception,
+    read_interval,
+    read_relation,
+    read_union,
+    unite,
+)
 from tutelage.text.splitting import outer_pair, split_list, split_top
-from tutelage.text.units import canonical_unit, split_unit
+from tutelage.text.units import split_unit
 from tutelage.text.values import (
-    ELLIPSIS,
-    EMPTY_SET,
-    Based,
     Brackets,
     Equation,
     Group,
-    Infinite,
     Matrix,
     Named,
     Opaque,
@@ -38,29 +51,16 @@ from tutelage.text.values import (
 )
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_NUMBER = re.compile(r"([+-]?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?:\.([0-9]*))?")
-_SCIENTIFIC = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,3})")
-_MIXED = re.compile(r"([+-]?)([0-9]+) ([0-9]+)/([0-9]+)")
 _THOUSANDS = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _PERCENT = re.compile(r"(.+?) ?(?:%|(?:percent|pct|per cent)\b)", re.IGNORECASE)
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([ap])\.? ?m\.?)?", re.IGNORECASE)
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
-_BASED = re.compile(r"(-?[0-9A-Fa-f]+)_(?:\{(?:base )?([0-9]{1,2})\}|([0-9]{1,2}))")
-_SYMBOL = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{[A-Za-z0-9]{1,8}\}|[A-Za-z0-9]))?'*")
-_NAME = re.compile(r"[A-Z]{2,3}|[A-Za-z][a-z]+(?: [A-Za-z][a-z]+){0,3}")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array|smallmatrix)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
-_WORDS = re.compile(r"[A-Za-z][A-Za-z' \-&.]*")
+_BUILT = re.compile(r"\\\{ ?((?:\\[A-Za-z]+|[A-Za-z])) ?(?:\\in ?(?:\\reals) ?)?(?:\||:|\\mid) ?(.+)\\\}")
+_ANGLED = re.compile(r"(?:sin|cos|tan|sec|csc|cot|cis)(?![A-Za-z])")
+_TO = re.compile(r"([0-9]+) (?:to|is to) ([0-9]+)(?: (?:to|is to) ([0-9]+))?")
 _PROSE = re.compile(r"(?=.*[A-Za-z]{3})[\w ',.:;!?\-]+")
-_ARTICLE = re.compile(r"\b(?:the|a|an)\b ?")
-_NOT_SYMBOLS = frozenset((r"\frac", r"\sqrt", r"\ldots", r"\infty", r"\emptyset", r"\reals", r"\pm", r"\mp", r"\binom"))
-_NUMBER_WORDS = {
-    word: number
-    for number, word in enumerate((
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-        "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-        "twenty",
-    ))
-}  # fmt: skip
+_PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _MAX_DEPTH = 12
 
 
@@ -73,6 +73,7 @@ def read_answer(answer: str) -> Value:
     """The value of an answer; `Opaque` where it is not understood, also for over-long and over-deep ones."""
     if _INTEGER.fullmatch(answer) and len(answer) <= MAX_ANSWER:
         return Scalar(answer, Fraction(int(answer)))
+    answer = bare(answer)
     if not is_readable(answer):
         return Opaque(answer)
     return _read(normalise(answer), 0)
@@ -136,45 +137,14 @@ def read_list(text: str) -> Value:
 def _read(text: str, depth: int) -> Value:
     if depth > _MAX_DEPTH or not text:
         return Opaque(text)
-    literal = _literal(text)
-    if literal is not None:
-        return literal
-    for reader in (_special, _matrix, _listed, _related, _bracketed, _plus_minus, _ratio, _based, _percent, _quantity):
+    value: Value | None = read_literal(text) or read_special(text)
+    if value is not None:
+        return value
+    for reader in (_matrix, _built, _listed, _related, _bracketed, _plus_minus, _ratio, _based, _percent, _quantity):
         value = reader(text, depth)
         if value is not None:
             return value
-    return _words(text) or _expression(text) or Opaque(text)
-
-
-def _literal(text: str) -> Scalar | None:
-    match = _NUMBER.fullmatch(text)
-    if match is not None:
-        sign, whole, decimals = match.groups()
-        if not whole and not decimals:
-            return None
-        digits = whole.replace(",", "") + (decimals or "")
-        value = Fraction(int(digits), 10 ** len(decimals or ""))
-        return Scalar(text, -value if sign == "-" else value)
-    match = _SCIENTIFIC.fullmatch(text)
-    if match is not None:
-        return Scalar(text, Fraction(match[1]) * Fraction(10) ** int(match[2]))
-    match = _MIXED.fullmatch(text)
-    if match is not None and int(match[3]) < int(match[4]):
-        value = int(match[2]) + Fraction(int(match[3]), int(match[4]))
-        return Scalar(text, -value if match[1] == "-" else value)
-    return None
-
-
-def _special(text: str, depth: int) -> Value | None:
-    if text.lstrip("+-") == r"\infty" and len(text) <= len(r"\infty") + 1:
-        return Infinite(text, -1 if text[0] == "-" else 1)
-    if text in (r"\emptyset", r"\{\}", "{}"):
-        return EMPTY_SET
-    if text in (r"\ldots", "..."):
-        return ELLIPSIS
-    if text == r"\reals":
-        return read_interval("(", r"-\infty", r"\infty", ")", text, _end)
-    return None
+    return read_words(text) or read_expression(text) or Opaque(text)
 
 
 def _matrix(text: str, depth: int) -> Value | None:
@@ -187,7 +157,7 @@ def _matrix(text: str, depth: int) -> Value | None:
 
 
 def _listed(text: str, depth: int) -> Value | None:
-    items, only_or = split_list(_join_thousands(text))
+    items, joint = split_list(_join_thousands(text))
     if len(items) < 2:
         joined = items[0]
         return _read(joined, depth + 1) if joined != text and joined else None
@@ -196,11 +166,12 @@ def _listed(text: str, depth: int) -> Value | None:
         value = _read(item, depth + 1)
         # `\pm 1, 3` lists three values.
         values.extend(
-            value.items if isinstance(value, Group) and r"\pm" in value.text and _is_list(value) else (value,)
+            value.items if isinstance(value, Group) and _PLUS_MINUS.search(value.text) and _is_list(value) else (value,)
         )
     regions = [value for value in values if isinstance(value, Region)]
-    if only_or and len(regions) == len(values) and len({region.symbol for region in regions}) == 1:
-        return unite(text, regions)
+    if joint and len(regions) == len(values) and len({region.symbol for region in regions}) == 1:
+        united = unite(text, regions) if joint == "or" else intersect(text, regions)
+        return united or Opaque(text)
     return Group(text, "list", tuple(values))
 
 
@@ -219,43 +190,52 @@ def _is_list(value: Group) -> bool:
     return value.brackets == "list"
 
 
+def _built(text: str, depth: int) -> Value | None:
+    r"""A set given by a condition, `\{x : x > 3\}`."""
+    match = _BUILT.fullmatch(text)
+    if match is None:
+        return read_exception(text, read_end)
+    value = _read(match[2].strip(), depth + 1)
+    return value if isinstance(value, Region) and value.symbol == match[1] else Opaque(text)
+
+
 def _related(text: str, depth: int) -> Value | None:
     if has_relation(text):
-        return read_relation(text, _end) or Opaque(text)
+        return read_relation(text, read_end) or Opaque(text)
     name, separator, rest = text.partition(r"\in")
-    if separator and not rest[:1].isalpha() and _SYMBOL.fullmatch(name.strip()):
+    if separator and not rest[:1].isalpha() and SYMBOL.fullmatch(name.strip()):
         value = _read(rest.strip(), depth + 1)
         return replace(value, symbol=name.strip()) if isinstance(value, Region) else value
     sides = split_top(text, "=")
     if len(sides) == 2 and sides[0] and sides[1]:
         return _equation(text, sides[0].strip(), sides[1].strip(), depth)
-    if len(sides) > 2 or r"\approx" in text:
+    if len(sides) > 2:
+        return _chain(text, [side.strip() for side in sides], depth)
+    if r"\approx" in text:
         return Opaque(text)
     if r"\cup" in text or " U " in text:
-        return read_union(text, _end) or Opaque(text)
+        return read_union(text, read_end) or Opaque(text)
     return None
 
 
+def _chain(text: str, sides: list[str], depth: int) -> Value:
+    """`x = 2 + 3 = 5` is `x = 5`, but `x = 7 = 11` is a false equation."""
+    values = [_read(side, depth + 1) for side in sides[1:]]
+    numbers = [rational_of(value) for value in values]
+    if None in numbers or not names_of(sides[0]):
+        return Opaque(text)
+    if len(set(numbers)) == 1:
+        return Named(text, names_of(sides[0]), values[-1])
+    return Equation(text, values[0], values[-1])
+
+
 def _equation(text: str, left: str, right: str, depth: int) -> Value:
-    names = _names(left)
-    if not names and _names(right):
-        left, right, names = right, left, _names(right)
+    names = names_of(left)
+    if not names and names_of(right):
+        left, right, names = right, left, names_of(right)
     if names:
         return Named(text, names, _read(right, depth + 1))
     return Equation(text, _read(left, depth + 1), _read(right, depth + 1))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """The symbols that a left side consists of: one, or a tuple of them; () if it is anything else."""
-    pair = outer_pair(text)
-    if pair is not None and pair[0] == "(":
-        parts = tuple(part.strip().replace("{", "").replace("}", "") for part in pair[1].split(","))
-        return parts if len(parts) > 1 and all(map(_is_symbol, parts)) else ()
-    return (text.replace("{", "").replace("}", ""),) if _is_symbol(text) or _NAME.fullmatch(text) else ()
-
-
-def _is_symbol(text: str) -> bool:
-    return bool(_SYMBOL.fullmatch(text)) and text not in _NOT_SYMBOLS and text != r"\pi"
 
 
 def _bracketed(text: str, depth: int) -> Value | None:
@@ -267,7 +247,7 @@ def _bracketed(text: str, depth: int) -> Value | None:
     if {opening, closing} == {"(", "]"} or {opening, closing} == {"[", ")"} or r"\infty" in inside:
         if len(parts) != 2 or opening == r"\{":
             return Opaque(text)
-        return read_interval(opening, parts[0], parts[1], closing, text, _end) or Opaque(text)
+        return read_interval(opening, parts[0], parts[1], closing, text, read_end) or Opaque(text)
     kinds: dict[str, Brackets] = {"()": "tuple", "[]": "square", r"\{\}": "set"}
     brackets = kinds.get(opening + closing)
     if brackets is None:
@@ -283,21 +263,23 @@ def _bracketed(text: str, depth: int) -> Value | None:
 
 
 def _plus_minus(text: str, depth: int) -> Value | None:
-    if r"\pm" not in text and r"\mp" not in text:
+    signs = _PLUS_MINUS.findall(text)
+    if not signs:
         return None
-    if text.count(r"\pm") != 1 or r"\mp" in text:
+    if len(signs) != 1:
         return Opaque(text)
-    branches = [text.replace(r"\pm", sign).replace("+ ", "+").replace("- ", "-") for sign in "+-"]
+    branches = [_PLUS_MINUS.sub(sign, text).replace("+ ", "+").replace("- ", "-") for sign in "+-"]
     return Group(text, "list", tuple(_read(branch, depth + 1) for branch in branches))
 
 
 def _ratio(text: str, depth: int) -> Value | None:
-    if ":" not in text:
+    spoken = _TO.fullmatch(text)
+    if ":" not in text and spoken is None:
         return None
     clock = _CLOCK.fullmatch(text)
-    match = _RATIO.fullmatch(text)
-    parts = tuple(rational_of(_read(part.strip(), depth + 1)) for part in match.groups() if part) if match else ()
-    numbers = tuple(part for part in parts if part is not None)
+    match = spoken or _RATIO.fullmatch(text)
+    parts = tuple(_read(part.strip(), depth + 1) for part in match.groups() if part) if match else ()
+    numbers = tuple(part for part in parts if isinstance(part, Scalar) and not part.percent and not part.unit)
     if clock is not None:
         time = (f"{int(clock[1])}:{clock[2]}", (clock[3] or "").lower())
         return Ratio(text, numbers if len(numbers) == 2 and not clock[3] else (), time)
@@ -307,10 +289,8 @@ def _ratio(text: str, depth: int) -> Value | None:
 
 
 def _based(text: str, depth: int) -> Value | None:
-    match = _BASED.fullmatch(text)
-    if match is None or not any(char.isdigit() for char in match[1]):
-        return None
-    return Based(text, match[1].lstrip("0").upper() or "0", int(match[2] or match[3]))
+    signed = read_signed(text)
+    return read_based(text) if signed is None else _read(signed, depth + 1)
 
 
 def _percent(text: str, depth: int) -> Value | None:
@@ -326,6 +306,8 @@ def _percent(text: str, depth: int) -> Value | None:
 
 
 def _quantity(text: str, depth: int) -> Value | None:
+    if "°" in text and _ANGLED.search(text):
+        return None  # the degree sign belongs to the angle of `\sin 30°`
     split = split_unit(text)
     if split is None:
         return None
@@ -334,32 +316,3 @@ def _quantity(text: str, depth: int) -> Value | None:
     if not isinstance(value, Scalar) or value.unit or (scale != 1 and value.value is None):
         return None
     return replace(value, text=text, unit=unit, value=None if value.value is None else value.value * scale)
-
-
-def _words(text: str) -> Value | None:
-    if not _WORDS.fullmatch(text):
-        return None
-    parts = text.split()
-    if max(map(len, parts)) < 2 or parts[0] in FUNCTIONS or parts[0] in ("pi", "sqrt"):
-        return None
-    first, _, rest = text.lower().partition(" ")
-    if first in _NUMBER_WORDS:
-        unit = canonical_unit(rest) if rest else ("", 1)
-        if unit is not None:
-            return Scalar(text, Fraction(_NUMBER_WORDS[first] * unit[1]), unit[0])
-    words = _ARTICLE.sub("", text.lower()).strip(" .")
-    return Words(text, words or text.lower(), is_short=len(parts) == 1 and len(text) <= 3)
-
-
-def _expression(text: str) -> Value | None:
-    tree = parse_expression(text)
-    if tree is None:
-        return None
-    value = rational(tree)
-    return Scalar(text, value, tree=tree, too_large=value is None and is_too_large(tree))
-
-
-def _end(text: str) -> Scalar | Infinite | None:
-    """An end of an interval: one quantity without unit, or infinity."""
-    value = _special(text, 0) or _literal(text) or _expression(text)
-    return value if isinstance(value, Scalar | Infinite) else None

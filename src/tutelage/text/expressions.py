@@ -6,7 +6,8 @@ What it is not: an evaluator (text/rationals.py), and nothing here guesses: wher
 there is no tree.
 
 Trees are tuples: ("num", Fraction), ("sym", name), ("neg", t), ("add" | "mul" | "div" | "pow", t, u), ("fact", t),
-("call", name, t, ...).
+("call", name, t, ...): names are those of `FUNCTIONS`, `root` (radicand, index), `logb` (argument, base) and
+`binom`. A degree sign is read inside a function's argument only; elsewhere it is a unit.
 """
 
 from __future__ import annotations
@@ -20,13 +21,21 @@ Tree = tuple[Any, ...]
 MAX_TOKENS = 300
 MAX_DEPTH = 64
 
-_TOKEN = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(\\[A-Za-z]+)|([A-Za-z]+)|([-+*/^_!(){}\[\]']) ?| ")
+_TOKEN = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(\\[A-Za-z]+)|([A-Za-z]+)|(\|\||[-+*/^_!(){}\[\]'|,°]) ?| ")
 FUNCTIONS = frozenset(
     (
         "sin", "cos", "tan", "sec", "csc", "cot", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
-        "log", "ln", "exp", "lg", "det", "gcd", "lcm", "max", "min", "arg",
+        "log", "ln", "exp", "lg", "det", "gcd", "lcm", "max", "min", "arg", "cis", "floor", "ceil", "abs",
     )
 )  # fmt: skip
+_ALIASES = {
+    "tg": "tan", "ctg": "cot", "cosec": "csc", "arctg": "arctan", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "ceiling": "ceil",
+}  # fmt: skip
+_SEVERAL = frozenset(("gcd", "lcm", "max", "min"))
+_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
+_FENCES = {r"\lfloor": (r"\rfloor", "floor"), r"\lceil": (r"\rceil", "ceil"), "|": ("|", "abs")}
+_HALF_TURN: Tree = ("div", ("sym", "pi"), ("num", Fraction(180)))
 _GREEK = frozenset(
     (
         "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta",
@@ -37,7 +46,7 @@ _GREEK = frozenset(
 )  # fmt: skip
 _TIMES = frozenset(("*", r"\cdot", r"\times"))
 _DIVIDE = frozenset(("/", r"\div"))
-_ENDS = frozenset((")", "}", "]", "+", "-", "*", "/", "^", "_", "!", "'"))
+_ENDS = frozenset((")", "}", "]", "+", "-", "*", "/", "^", "_", "!", "'", ",", r"\rfloor", r"\rceil", "°"))
 
 
 class NotAnExpression(ValueError):
@@ -68,6 +77,11 @@ def symbols(tree: Tree) -> frozenset[str]:
     return frozenset().union(*(symbols(part) for part in tree[1:] if isinstance(part, tuple)))
 
 
+def size(tree: Tree) -> int:
+    """Number of nodes of the tree."""
+    return 1 + sum(size(part) for part in tree[1:] if isinstance(part, tuple))
+
+
 def _tokens(text: str) -> list[str]:
     tokens: list[str] = []
     position = 0
@@ -78,16 +92,32 @@ def _tokens(text: str) -> list[str]:
         number, command, word, operator = match.groups()
         if word:
             tokens.extend(_word(word))
-        elif number or command or operator:
-            tokens.append(number or command or operator)
+        elif command:
+            tokens.extend(_command(command))
+        elif operator == "||":
+            tokens.extend("||")
+        elif number or operator:
+            tokens.append(number or operator)
         elif tokens and position + 1 < len(text) and tokens[-1][-1].isdigit() and text[position + 1].isdigit():
-            raise NotAnExpression(text)  # "3 4" is no product
+            if len(tokens) < 2 or tokens[-2] not in ("^", "_"):
+                raise NotAnExpression(text)  # "3 4" is no product
+            tokens[-1:] = ["{", tokens[-1], "}"]  # "2^6 3^5" is one, and so is "log_2 8"
         position = match.end()
     return tokens
 
 
+def _command(command: str) -> list[str]:
+    r"""A command by its usual name; a function with its argument glued on, as in `\cotx`, taken apart."""
+    name = command[1:]
+    name = _ALIASES.get(name, name)
+    if name not in FUNCTIONS and name[:-1] in FUNCTIONS and len(name) > 3 and name[-1] in "xyzt":
+        return ["\\" + name[:-1], name[-1]]
+    return ["\\" + name]
+
+
 def _word(word: str) -> list[str]:
     r"""A run of letters: a function or constant by name, or one or two symbols; longer runs are words."""
+    word = _ALIASES.get(word, word)
     if word in FUNCTIONS or word in ("sqrt", "pi", "binom", "frac"):
         return ["\\" + word]
     if len(word) > 2:
@@ -100,6 +130,7 @@ class _Parser:
 
     def __init__(self, tokens: list[str]) -> None:
         self.tokens, self.position, self.depth = tokens, 0, 0
+        self.fences = self.calls = 0
 
     def peek(self) -> str:
         return self.tokens[self.position] if self.position < len(self.tokens) else ""
@@ -135,10 +166,11 @@ class _Parser:
                 other = self.signed_factor()
                 tree = ("mul" if token in _TIMES else "div", tree, other)
                 is_after_slash = token in _DIVIDE
-            elif token in _ENDS:
+            elif token in _ENDS or (token == "|" and self.fences):
                 break
             else:
-                if is_after_slash or token[0].isdigit() or token[0] == ".":
+                is_number = token[0].isdigit() or token[0] == "."
+                if is_after_slash or (is_number and self.tokens[self.position - 1] not in ("}", ")")):
                     raise NotAnExpression("ambiguous product")
                 tree = ("mul", tree, self.factor())
         return ("neg", tree) if is_negative else tree
@@ -151,8 +183,13 @@ class _Parser:
 
     def factor(self) -> Tree:
         tree = self.atom()
-        while self.peek() in ("^", "!"):
-            if self.take() == "!":
+        while self.peek() in ("^", "!", "°"):
+            sign = self.take()
+            if sign == "°":
+                if not self.calls:
+                    raise NotAnExpression("a unit")
+                tree = ("mul", tree, _HALF_TURN)
+            elif sign == "!":
                 if self.peek() == "!":
                     raise NotAnExpression("double factorial")
                 tree = ("fact", tree)
@@ -182,6 +219,8 @@ class _Parser:
             tree = self.expression()
             self.take(")" if token == "(" else "}")
             return tree
+        if token in _FENCES:
+            return self.fenced(*_FENCES[token])
         if token.isalpha():
             return ("sym", self.subscripted(token))
         name = token[1:] if token[0] == "\\" else ""
@@ -251,22 +290,56 @@ class _Parser:
             raise NotAnExpression("ambiguous root")
         return ("call", "root", self.argument(), index)
 
+    def fenced(self, closing: str, name: str) -> Tree:
+        """What stands between `|` and `|`, or the signs of floor and ceiling."""
+        outer, self.fences = self.fences, self.fences + 1 if closing == "|" else 0
+        tree = self.expression()
+        self.take(closing)
+        self.fences = outer
+        return ("call", name, tree)
+
     def call(self, name: str) -> Tree:
         power: Tree | None = None
-        if self.peek() == "^":
-            self.take()
-            power = self.argument()
-        if self.peek() == "_":
-            self.take()
-            name = f"{name}_{self.argument()!r}"
-        if self.peek() in ("(", "{"):
-            tree: Tree = ("call", name, self.atom())
-        else:
-            argument = self.factor()
-            while (token := self.peek()) and token not in _ENDS and token not in _TIMES and token[1:] not in FUNCTIONS:
-                argument = ("mul", argument, self.factor())
-            tree = ("call", name, argument)
+        base: Tree | None = None
+        for _ in range(2):
+            if self.peek() == "^" and power is None:
+                self.take()
+                power = self.argument()
+            elif self.peek() == "_" and base is None:
+                self.take()
+                base = self.argument()
+        if base is not None and name != "log":
+            raise NotAnExpression("a subscript of a function")
+        if power in (("num", Fraction(-1)), ("neg", ("num", Fraction(1)))):
+            if name not in _INVERSES:
+                raise NotAnExpression("ambiguous inverse")
+            name, power = _INVERSES[name], None
+        self.calls += 1
+        tree = self.several(name) if name in _SEVERAL else _applied(name, self.operand(), base)
+        self.calls -= 1
         return tree if power is None else ("pow", tree, power)
+
+    def operand(self) -> Tree:
+        """The argument of a function: a group, or a product such as `2x` that runs to the next sign or function."""
+        is_group = self.peek() in ("(", "{")
+        argument = self.factor()
+        if is_group and self.tokens[self.position - 1] in (")", "}"):
+            return argument
+        while (token := self.peek()) and token not in _ENDS and token not in _TIMES and token[1:] not in FUNCTIONS:
+            if token[0].isdigit() or token == "|" or token in _DIVIDE or (is_group and token in ("(", "{")):
+                break
+            argument = ("mul", argument, self.factor())
+        return argument
+
+    def several(self, name: str) -> Tree:
+        """A function of several arguments in parentheses."""
+        self.take("(")
+        arguments = [self.expression()]
+        while self.peek() == ",":
+            self.take()
+            arguments.append(self.expression())
+        self.take(")")
+        return ("call", name, *arguments)
 
     def subscripted(self, name: str) -> str:
         while self.peek() in ("_", "'"):
@@ -281,3 +354,11 @@ class _Parser:
                 token = inner
             name += "_" + token
         return name
+
+
+def _applied(name: str, argument: Tree, base: Tree | None) -> Tree:
+    if base is not None:
+        return ("call", "logb", argument, base)
+    if name == "cis":
+        return ("add", ("call", "cos", argument), ("mul", ("sym", "i"), ("call", "sin", argument)))
+    return ("call", name, argument)

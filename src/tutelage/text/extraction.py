@@ -37,10 +37,10 @@ _HEADING = re.compile(
     re.IGNORECASE,
 )
 _MARKER = re.compile(
-    r"(?P<final>\bfinal\s+(?:answer|result)s?\b[*_]*(?:\s*(?:is|are)\b|\s*[:：])|\bfinal\s+answer\s*[*_]*\s*\n)"
-    r"|(?P<is>\banswer(?:s)?\b(?:\s+to\s+(?:the|this)\s+(?:question|problem))?[*_]*(?:\s*(?:is|are)\b|\s*[:：])"
+    r"(?P<final>\bfinal\s+(?:answer|result)s?\b[*_]*(?:\s*(?:is|are)\b|\s*[:：=])|\bfinal\s+answer\s*[*_]*\s*\n)"
+    r"|(?P<is>\banswer(?:s)?\b(?:\s+to\s+(?:the|this)\s+(?:question|problem))?[*_]*(?:\s*(?:is|are)\b|\s*[:：=])"
     r"|\b(?:correct|right|best)\s+(?:option|choice)\s*(?:is\b|[:：])"
-    r"|答案\s*(?:是|为|應為|应为)?\s*[:：]?|故选\s*[:：]?)",
+    r"|答案\s*(?:是|为|應為|应为)?\s*[:：]?|(?:故选|应选)\s*[:：]?|答\s*[:：]|最终结果\s*(?:是|为)\s*[:：]?)",
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"A:[ \t]*([^\n]+)")
@@ -53,10 +53,14 @@ _ABBREVIATION = re.compile(r"\b(?:[ap]\.?m|sq|cu|approx|vs|e\.g|i\.e|Mr|Mrs|Ms|D
 _NUMBER = re.compile(
     r"(?<![0-9A-Za-z_.])-?\$?-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?%?"
 )
-_HEDGE = re.compile(r"\b(?:not|or|either|neither|maybe|perhaps|but|between|isn't|except)\b|≠|\\ne", re.IGNORECASE)
+_HEDGE = re.compile(
+    r"\b(?:not|or|either|neither|maybe|perhaps|but|isn't|except|about|around|approximately|roughly|almost|nearly|possibly|"
+    r"probably|at least|at most|(?:more|less|fewer|greater) than)\b|≠|≈|\\ne|\\approx",
+    re.IGNORECASE,
+)
 _ASIDE = re.compile(
-    r"\b(?:from|to|of|after|in|at|for|by|than|on|within|before|with|until|the|over)\s+\$?[0-9][0-9,.:]*"
-    r"(?:st|nd|rd|th)?%?(?![0-9])",
+    r"\b(?:from|to|of|after|in|at|for|by|than|on|within|before|with|until|the|over|between)\s+\$?[0-9][0-9,.:]*"
+    r"(?:st|nd|rd|th)?%?(?![0-9])|(?<=[A-Za-z0-9] )[0-9]+-[A-Za-z]+",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z]{2,}")
@@ -159,14 +163,21 @@ def _boxed(text: str, start: int, end: int) -> Extraction | None:
     if not boxes:
         return NOTHING
     group = _joined(text, boxes)
-    answers = [text[a : b - 1].strip() for _, a, b in group]
-    distinct = len({text[a : b - 1].strip() for _, a, b in boxes}) - len(set(answers)) + 1
+    answers = [_unnested(text[a : b - 1]).strip() for _, a, b in group]
+    distinct = len({_unnested(text[a : b - 1]).strip() for _, a, b in boxes}) - len(set(answers)) + 1
     has_later = openings[-1] > boxes[-1][2]
     if not all(answers):
         return NOTHING
     span = (group[0][1], group[-1][2] - 1)
     method: Method = "boxed" if len(group) == 1 else "boxed_list"
     return Extraction(", ".join(answers), method, span, not has_later, distinct)
+
+
+def _unnested(content: str) -> str:
+    """The content of a box without the boxes inside it; what stands in them stays."""
+    if "box" not in content:
+        return content
+    return _BOX.sub("{", content)
 
 
 def _matching_braces(text: str, start: int, end: int) -> dict[int, int]:

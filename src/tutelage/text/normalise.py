@@ -25,7 +25,7 @@ _UNICODE = {
     "“": '"',
     "”": '"', "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "\u200b": "", "\ufeff": "", "\t": " ",
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-    "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}", "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "⁵": "^{5}",
+    "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}", "℃": "°C", "℉": "°F", "∘": r"\degree ",
 }  # fmt: skip
 _UNICODE |= {chr(0xFF10 + i): str(i) for i in range(10)}
 _TRANSLATION = str.maketrans(_UNICODE)
@@ -37,6 +37,8 @@ _COMMANDS = {
     "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "degree": "°", "degrees": "°", "textdegree": "°",
     "pound": "£", "pounds": "£", "euro": "€", "tbinom": r"\binom", "dbinom": r"\binom", "ast": "*", "to": r"\to",
     "lparen": "(", "rparen": ")", "lbrack": "[", "rbrack": "]", "R": r"\reals", "Reals": r"\reals", "bigcup": r"\cup",
+
+    "langle": "(", "rangle": ")", "backslash": r"\setminus",
     "quad": " ", "qquad": " ", "space": " ", "newline": " ", "and": " and ", "percent": "%",
 }  # fmt: skip
 _DROPPED = frozenset(
@@ -61,6 +63,10 @@ _THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\\!|\\,|\{,\})\s*(?=[0-9]{3}(?![0-9]
 _COMMAND = re.compile(r"\\(?:([A-Za-z]+)\*?|([!,;:> ])|\\)")
 _DEGREE = re.compile(r"(?:\{\})?\^\s*\{?\s*\\circ\s*\}?|\^\s*\{?\s*°\s*\}?")
 _NULL_DELIMITER = re.compile(r"\\(?:left|right)\s*\.")
+_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
+_SUPERSCRIPTS = re.compile("[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")
+_SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_SMALL = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ₀₁₂₃₄₅₆₇₈₉", "-+0123456789n0123456789")
 _RELATIONS = ((re.compile(r"<=|=<"), r"\\le "), (re.compile(r">=|=>"), r"\\ge "), (re.compile(r"!=|<>"), r"\\ne "))
 _TIGHT = re.compile(r"(?<=[^A-Za-z0-9,]) +| +(?=[^A-Za-z0-9])")
 _AFTER_COMMA = re.compile(r", +(?=[^A-Za-z0-9 ])")
@@ -84,10 +90,13 @@ def normalise(answer: str) -> str:
         return answer
     text = answer.strip()
     if not text.isascii():
+        text = _SUPERSCRIPTS.sub(lambda m: f"^{{{m.group().translate(_SMALL)}}}", text)
+        text = _SUBSCRIPTS.sub(lambda m: f"_{{{m.group().translate(_SMALL)}}}", text)
         text = _ROOT_SIGN.sub(r"\\sqrt{\1}", text).translate(_TRANSLATION)
-    text = _dollars(_strip_markup(text)).strip()
+    text = _dollars(_strip_markup(text.removesuffix(".") if text.endswith("$.") else text)).strip()
     if "\\" in text or "{" in text:
         text = _latex(text)
+    text = text.replace("+/-", r"\pm ")
     for pattern, replacement in _RELATIONS:
         text = pattern.sub(replacement, text)
     if "n" in text or "o" in text or "N" in text:
@@ -132,6 +141,8 @@ def has_balanced_braces(text: str) -> bool:
 
 def _strip_markup(text: str) -> str:
     """Markdown emphasis, quotes and code ticks around the whole answer."""
+    if text[:1] in ("*", "_", "`") and text.endswith("."):
+        text = text[:-1].rstrip()
     for _ in range(4):
         if len(text) >= 2 and text[0] == text[-1] and text[0] in "*_`\"'":
             text = text[1:-1].strip()
@@ -155,7 +166,7 @@ def _dollars(text: str) -> str:
 def _latex(text: str) -> str:
     for delimiter in (r"\(", r"\)", r"\[", r"\]"):
         text = text.replace(delimiter, " ")
-    text = _unwrap(text)
+    text = _OVER.sub(r"\\frac{\1}{\2}", _unwrap(text)) if r"\over" in text else _unwrap(text)
     if r"\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
     text = _NULL_DELIMITER.sub("", text)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 from tutelage.text.expressions import NotAnExpression, Tree
 
 MAX_BITS = 10_000
 """Largest numerator or denominator that is ever computed, about 3,000 digits."""
+
+_MAX_LOGARITHM = 256
 
 
 class TooLarge(NotAnExpression):
@@ -49,8 +52,8 @@ def _value(tree: Tree) -> Fraction:
         value = _factorial(_value(tree[1]))
     elif kind == "call" and tree[1] == "root":
         value = _root(_value(tree[2]), _value(tree[3]))
-    elif kind == "call" and tree[1] == "binom":
-        value = _binomial(_value(tree[2]), _value(tree[3]))
+    elif kind == "call" and tree[1] in _EXACT:
+        value = _EXACT[tree[1]](*map(_value, tree[2:]))
     else:
         raise NotAnExpression(kind)
     return _capped(value)
@@ -86,16 +89,15 @@ def power(base: Fraction, exponent: Fraction) -> Fraction:
 
 def integer_root(value: int, index: int) -> int:
     """The largest integer whose `index`-th power is at most `value` (`value` >= 0, `index` >= 1)."""
-    if index == 2:
-        return math.isqrt(value)
-    low, high = 0, 1 << (value.bit_length() // index + 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if middle**index <= value:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    if index == 2 or value < 2:
+        return math.isqrt(value) if index == 2 else value
+    # Newton's steps from above, where they only fall.
+    guess = 1 << -(-value.bit_length() // index)
+    while True:
+        better = ((index - 1) * guess + value // guess ** (index - 1)) // index
+        if better >= guess:
+            return guess
+        guess = better
 
 
 def _root(value: Fraction, index: Fraction) -> Fraction:
@@ -125,3 +127,38 @@ def _binomial(top: Fraction, bottom: Fraction) -> Fraction:
     if top.denominator != 1 or bottom.denominator != 1 or not 0 <= bottom <= top <= 5000:
         raise NotAnExpression("binomial")
     return Fraction(math.comb(int(top), int(bottom)))
+
+
+def _whole(values: tuple[Fraction, ...]) -> list[int]:
+    if any(value.denominator != 1 for value in values):
+        raise NotAnExpression("not whole numbers")
+    return [int(value) for value in values]
+
+
+def _logarithm(value: Fraction, base: Fraction) -> Fraction:
+    """The whole exponent of the base that gives the value; any other logarithm is not rational, or not seen here."""
+    if base <= 0 or base == 1 or value <= 0:
+        raise NotAnExpression("logarithm")
+    if base < 1:
+        value, base = 1 / value, 1 / base
+    is_inverse = value < 1
+    value = 1 / value if is_inverse else value
+    reached, exponent = Fraction(1), 0
+    while reached < value and exponent < _MAX_LOGARITHM:
+        reached, exponent = reached * base, exponent + 1
+    if reached != value:
+        raise NotAnExpression("logarithm")
+    return Fraction(-exponent if is_inverse else exponent)
+
+
+_EXACT: dict[str, Callable[..., Fraction]] = {
+    "binom": _binomial,
+    "abs": abs,
+    "floor": lambda value: Fraction(math.floor(value)),
+    "ceil": lambda value: Fraction(math.ceil(value)),
+    "gcd": lambda *values: Fraction(math.gcd(*_whole(values))),
+    "lcm": lambda *values: Fraction(math.lcm(*_whole(values))),
+    "max": max,
+    "min": min,
+    "logb": _logarithm,
+}

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
+from tutelage.text.expressions import parse_expression
+from tutelage.text.linear import FLIPPED, Bound, solve
 from tutelage.text.splitting import outer_pair
 from tutelage.text.values import Infinite, Piece, Region, Scalar
 
@@ -16,8 +19,8 @@ EndReader = Callable[[str], "Scalar | Infinite | None"]
 
 _RELATION = re.compile(r"\\(?:le|ge|ne)(?![A-Za-z])|[<>]")
 _SYMBOL = re.compile(r"(?:\\(?!infty|pi|frac|sqrt)[A-Za-z]+|[A-Za-z])(?:_(?:\{[A-Za-z0-9]{1,8}\}|[A-Za-z0-9]))?")
-_UNION = re.compile(r"\\cup(?![A-Za-z])| U ")
-_FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
+_UNION = re.compile(r"\\cup(?![A-Za-z])| ?U ?(?=[(\[])")
+_EXCEPT = re.compile(r"\\reals ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}")
 _MINUS_INFINITY = Infinite(r"-\infty", -1)
 _INFINITY = Infinite(r"\infty", 1)
 
@@ -28,19 +31,23 @@ def has_relation(text: str) -> bool:
 
 
 def read_relation(text: str, read_end: EndReader) -> Region | None:
-    """The region of an inequality of one symbol; None where it is anything else (`-x > 3`, `x < y`, `a < b`)."""
+    """The region of an inequality of one symbol; None where it is anything else (`x < y`, `x^2 < 4`)."""
     parts = [part.strip() for part in _RELATION.split(text)]
     signs = _RELATION.findall(text)
     if len(parts) == 2:
         left, right = parts
         sign = signs[0]
         if not _SYMBOL.fullmatch(left):
-            left, right, sign = right, left, _FLIPPED[sign]
+            left, right, sign = right, left, FLIPPED[sign]
         end = read_end(right)
         if not _SYMBOL.fullmatch(left) or end is None or _SYMBOL.fullmatch(right):
-            return None
+            return _solved(text, parts[0], signs[0], parts[1])
         return Region(text, left, _ray(sign, end))
-    if len(parts) != 3 or not _SYMBOL.fullmatch(parts[1]):
+    if len(parts) == 3 and not _SYMBOL.fullmatch(parts[1]):
+        halves = (_solved(text, parts[0], signs[0], parts[1]), _solved(text, parts[1], signs[1], parts[2]))
+        known = [half for half in halves if half is not None]
+        return intersect(text, known) if len(known) == 2 else None
+    if len(parts) != 3:
         return None
     low, high = read_end(parts[0]), read_end(parts[2])
     if low is None or high is None or {signs[0][-1], signs[1][-1]} not in ({"<"}, {">"}, {"e"}, {"<", "e"}, {">", "e"}):
@@ -99,3 +106,70 @@ def _between(
     if all(sign in (">", r"\ge") for sign in signs):
         return Region(text, symbol, (Piece(high, signs[1] == r"\ge", low, signs[0] == r"\ge"),))
     return None
+
+
+def intersect(text: str, regions: Sequence[Region]) -> Region | None:
+    """What two single intervals of one symbol with rational ends have in common; None for anything else, or nothing."""
+    if len(regions) != 2 or any(len(region.pieces) != 1 for region in regions):
+        return None
+    first, second = (region.pieces[0] for region in regions)
+    low, low_closed = _inner(first.low, first.low_closed, second.low, second.low_closed, side=1)
+    high, high_closed = _inner(first.high, first.high_closed, second.high, second.high_closed, side=-1)
+    if low is None or high is None or _order(low, high) != -1:
+        return None
+    return Region(text, regions[0].symbol, (Piece(low, low_closed, high, high_closed),))
+
+
+def read_exception(text: str, read_end: EndReader) -> Region | None:
+    r"""`\reals \setminus \{3\}`: all numbers but some rational ones."""
+    match = _EXCEPT.fullmatch(text)
+    if match is None:
+        return None
+    points = [read_end(point.strip()) for point in match[1].split(",")]
+    rationals = [p for p in points if isinstance(p, Scalar) and p.value is not None]
+    if len(rationals) < len(points):
+        return None
+    ends: list[Scalar | Infinite] = [*sorted(rationals, key=lambda point: point.value or 0), _INFINITY]
+    starts: list[Scalar | Infinite] = [_MINUS_INFINITY, *ends]
+    return Region(text, "", tuple(Piece(low, False, high, False) for low, high in zip(starts, ends, strict=False)))
+
+
+def _solved(text: str, left: str, sign: str, right: str) -> Region | None:
+    """The region of an inequality that can be solved for its symbol."""
+    trees = parse_expression(left), parse_expression(right)
+    if trees[0] is None or trees[1] is None:
+        return None
+    solved = solve(trees[0], sign, trees[1])
+    if solved is None:
+        return None
+    bounds, is_union = solved
+    regions = [Region(text, bound.symbol, _ray(bound.sign, _scalar(bound))) for bound in bounds]
+    if len(regions) == 1:
+        return regions[0]
+    return unite(text, regions) if is_union else intersect(text, regions)
+
+
+def _scalar(bound: Bound) -> Scalar:
+    return Scalar(str(bound.value), bound.value)
+
+
+def _order(first: Scalar | Infinite, second: Scalar | Infinite) -> int | None:
+    """-1, 0 or 1; None where an end is not rational."""
+    keys: list[tuple[int, Fraction]] = []
+    for end in (first, second):
+        value = Fraction(0) if isinstance(end, Infinite) else end.value
+        if value is None:
+            return None
+        keys.append((end.sign if isinstance(end, Infinite) else 0, value))
+    return -1 if keys[0] < keys[1] else 1 if keys[0] > keys[1] else 0
+
+
+def _inner(
+    first: Scalar | Infinite, is_closed: bool, second: Scalar | Infinite, is_other_closed: bool, *, side: int
+) -> tuple[Scalar | Infinite | None, bool]:
+    order = _order(first, second)
+    if order is None:
+        return None, False
+    if order == 0:
+        return first, is_closed and is_other_closed
+    return (first, is_closed) if order == side else (second, is_other_closed)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_CONJUNCTION = re.compile(r"(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])", re.IGNORECASE)
+_CONJUNCTION = re.compile(
+    r"(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|\\(?:lor|land|vee|wedge)(?![A-Za-z])|或|和|及|与", re.I
+)
+_OR = frozenset(("or", "\\lor", "\\vee", "或"))
 
 
 def split_top(text: str, separators: str) -> list[str]:
@@ -28,17 +31,19 @@ def split_top(text: str, separators: str) -> list[str]:
     return pieces
 
 
-def split_list(text: str) -> tuple[list[str], bool]:
-    """Items of a list written with commas, semicolons, `and`, `or`; and whether only `or` joins them.
+def split_list(text: str) -> tuple[list[str], str]:
+    """Items of a list written with commas, semicolons, `and`, `or`; and the word, if one word alone joins all of them.
 
     Empty items that come from `, and` are dropped; one item comes back as it is.
     """
-    protected = _CONJUNCTION.sub(lambda m: "\x02" if m.group().lower() == "or" else "\x03", text)
+    protected = _CONJUNCTION.sub(lambda m: "\x02" if m.group().lower() in _OR else "\x03", text)
     pieces = split_top(protected, ",;\x02\x03")
-    only_or = len(split_top(protected, "\x02")) == len(pieces)
+    joint = next(
+        (word for word, mark in (("or", "\x02"), ("and", "\x03")) if len(split_top(protected, mark)) == len(pieces)), ""
+    )
     restored = [piece.replace("\x02", "or").replace("\x03", "and").strip() for piece in pieces]
     items = [piece for piece in restored if piece]
-    return (items or [text]), only_or
+    return (items or [text]), joint
 
 
 def outer_pair(text: str) -> tuple[str, str, str] | None:

@@ -13,12 +13,15 @@ _ALIASES = {
     "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "centimeter": "cm", "centimetre": "cm",
     "millimeter": "mm", "millimetre": "mm", "kilogram": "kg", "kilo": "kg", "gram": "g", "gm": "g", "gramme": "g",
     "milligram": "mg", "liter": "l", "litre": "l", "milliliter": "ml", "millilitre": "ml", "inch": "in", "inche": "in",
-    "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi", "pound": "lb", "lb": "lb", "ounce": "oz", "gallon": "gal",
+    "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi", "lb": "lb", "ounce": "oz", "gallon": "gal",
     "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "dollar": "$", "usd": "$", "buck": "$",
     "euro": "€", "eur": "€", "cent": "¢", "yen": "¥", "rupee": "₹", "degree": "°", "deg": "°", "unit": "unit",
+    "cc": "cm^3", "people": "person", "persons": "person", "children": "child", "men": "man", "women": "woman",
+    "newton": "n", "joule": "j", "watt": "w", "volt": "v", "hertz": "hz", "pascal": "pa", "yuan": "yuan", "rmb": "yuan",
+    "celsius": "c", "fahrenheit": "f", "centigrade": "c", "squares": "square",
     "mph": "mi/h", "kph": "km/h", "kmh": "km/h", "radian": "rad", "sq": "square", "cu": "cubic", "dollars": "$",
 }  # fmt: skip
-KNOWN = frozenset(_ALIASES.values()) | frozenset(
+KNOWN = (frozenset(_ALIASES.values()) - {"unit", "person", "child", "man", "woman", "n", "j", "w", "v"}) | frozenset(
     (
         "m", "km", "cm", "mm", "kg", "g", "mg", "l", "ml", "in", "ft", "yd", "mi", "lb", "oz", "gal", "s",
         "min", "h", "day", "week", "month", "year", "$", "€", "¢", "£", "¥", "₹", "°", "rad", "c", "f",
@@ -26,19 +29,37 @@ KNOWN = frozenset(_ALIASES.values()) | frozenset(
 )  # fmt: skip
 """Names that mean one thing; two different ones are provably different."""
 
+_CAPITALS = frozenset("LNJWVFC")
+"""Units of one capital letter, which a number needs a space before."""
+_AMBIGUOUS = {"pound": ("lb", "£"), "°": ("°c", "°f", "c", "f"), "¥": ("yuan", "yen")}
+"""Names that may mean any of several."""
+_SCALES_OF_HEAT = frozenset(("c", "f", "celsius", "fahrenheit"))
+_FOREIGN = {
+    "元": "yuan", "块": "yuan", "美元": "$", "米": "m", "厘米": "cm", "毫米": "mm", "千米": "km", "公里": "km",
+    "千克": "kg",
+    "公斤": "kg", "克": "g", "吨": "t", "升": "l", "毫升": "ml", "小时": "h", "分钟": "min", "分": "min", "秒": "s",
+    "天": "day", "周": "week", "月": "month", "个月": "month", "年": "year", "度": "°", "平方米": "m^2",
+    "平方厘米": "cm^2",
+    "平方千米": "km^2", "立方米": "m^3", "立方厘米": "cm^3", "岁": "year",
+}  # fmt: skip
+_FOREIGN_TAIL = re.compile(r"(?P<value>.*[0-9}) ]) ?(?P<unit>[\u4e00-\u9fff]{1,5})")
+_FOREIGN_HEDGE = re.compile("[约或不非左右上下多少和与及至到]")
+
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 # A phrase with one of these is a sentence or a hedge, not a unit.
 _NOT_UNITS = frozenset(
     (
         "not", "no", "or", "and", "but", "either", "neither", "nor", "maybe", "perhaps", "minus", "plus",
         "less", "more", "than", "over", "under", "about", "approximately", "if", "then", "is", "are", "was",
-        "were", "equals", "equal", "x", "times", "half", "quarter", "third", "because", "since", "so",
+        "were", "equals", "equal", "x", "half", "quarter", "third", "because", "since", "so",
         "instead", "whereas", "wrong", "incorrect", "true", "false", "except", "almost", "nearly", "to",
         "from", "base", "mod", "modulo", "remainder", "hence", "thus", "therefore", "which", "that", "sin",
         "cos", "tan", "sec", "csc", "cot", "log", "ln", "sqrt", "pi", "exp", "frac", "infinity", "infty",
         "inf",
     )
 )  # fmt: skip
+_UNSPECIFIED = re.compile(r"unit(?:\^[0-9])?")
+_FILLERS = frozenset(("the", "a", "an", "left", "total", "altogether", "remaining", "each", "overall"))
 _FRACTIONS = frozenset(("halve", "third", "quarter", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"))
 _TAIL = re.compile(
     r"(?P<value>.*?(?:[0-9})!](?P<space>[ -]?)|[a-z](?P<gap> )))"
@@ -63,6 +84,13 @@ def split_unit(text: str) -> tuple[str, str, int] | None:
     if match := _MONEY.fullmatch(text):
         money = match["money"]
         text = match["sign"] + match["rest"]
+    if not text.isascii() and (foreign := _FOREIGN_TAIL.fullmatch(text)) and not money:
+        unit_text = foreign["unit"]
+        scale = 10**4 if unit_text[0] == "万" else 1
+        unit_text = unit_text[1:] if scale > 1 else unit_text
+        if _FOREIGN_HEDGE.search(unit_text):
+            return None
+        return foreign["value"].rstrip(), _FOREIGN.get(unit_text, unit_text), scale
     match = _TAIL.fullmatch(text)
     if match is None or not _DIGIT_OR_COMMAND.search(match["value"]) or not _looks_like_unit(match):
         return (text, money, 1) if money else None
@@ -82,9 +110,16 @@ def _looks_like_unit(match: re.Match[str]) -> bool:
     words = [word for word in _WORD.findall(match["unit"]) if word.isalpha()]
     is_apart = bool(match["space"] or match["gap"])
     if not words or match["unit"].startswith("°"):
-        return match["unit"][0] in "°€£¥₹¢$" and len(words) <= 1
+        return match["unit"][0] in "°€£¥₹¢$" and [word.lower() for word in words] in (
+            [],
+            ["c"],
+            ["f"],
+            ["celsius"],
+            ["fahrenheit"],
+        )
     if len(words) == 1 and len(words[0]) <= 2:
-        return (words[0] if len(words[0]) == 1 else words[0].lower()) in KNOWN and (is_apart or len(words[0]) == 2)
+        name = words[0] if len(words[0]) == 1 else words[0].lower()
+        return (name in KNOWN or name in _CAPITALS or name == "cc") and (is_apart or len(name) == 2)
     return all(len(word) > 1 or word in KNOWN or word == "a" for word in words)
 
 
@@ -100,7 +135,8 @@ def canonical_unit(phrase: str) -> tuple[str, int] | None:
         words.pop(0)
     if any(word in _NOT_UNITS or word.rstrip("s") in _FRACTIONS or word in _SCALES or len(word) > 15 for word in words):
         return None
-    return _join([_singular(word) for word in words if word not in ("the", "a", "an")]), scale
+    words = [word for word in words if word not in _FILLERS]
+    return _join([_singular(word) for word in words]), scale
 
 
 def units_match(first: str, second: str) -> bool | None:
@@ -109,7 +145,10 @@ def units_match(first: str, second: str) -> bool | None:
     A missing unit matches every unit. Two different names are different, unless they share a word and one of them is
     no known unit (`red apple` against `apple`).
     """
+    first, second = (_UNSPECIFIED.sub("", unit) for unit in (first, second))
     if not first or not second or first == second:
+        return True
+    if first in _AMBIGUOUS.get(second, ()) or second in _AMBIGUOUS.get(first, ()):
         return True
     if first in KNOWN and second in KNOWN:
         return False
@@ -148,4 +187,5 @@ def _join(words: list[str]) -> str:
         else:
             parts.append(word + power)
             power = ""
-    return " ".join(parts).replace(" / ", "/")
+    name = " ".join(parts).replace(" / ", "/")
+    return "°" + name[2:] if name in ("° c", "° f") else name

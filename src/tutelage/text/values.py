@@ -68,7 +68,7 @@ class Ratio:
     """`a:b`; `clock` is the reading as a time of day (hours, minutes, suffix), if it can be one."""
 
     text: str
-    parts: tuple[Fraction, ...]
+    parts: tuple[Scalar, ...]
     clock: tuple[str, str] | None = None
 
 
