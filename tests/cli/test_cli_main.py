@@ -16,7 +16,7 @@ from tutelage.cli.failures import report_failure
 from tutelage.errors import InputError, MissingExtra, NothingToLearn, RunError, StorageFull
 
 HEAVY = {"torch", "transformers", "sympy", "numpy", "tokenizers", "peft"}
-COMMANDS = ["demo", "run", "eval", "compare", "grade", "data", "trace", "recipes", "doctor"]
+COMMANDS = ["demo", "run", "eval", "compare", "grade", "exec", "data", "trace", "recipes", "doctor"]
 
 
 def loaded_by(*words: str) -> set[str]:
@@ -60,7 +60,7 @@ def test_help_names_every_command_and_no_other(capsys: pytest.CaptureFixture[str
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f" {name} " in shown for name in COMMANDS)
-    assert list(typer.main.get_command(cli.app).commands) == [*COMMANDS[:5], *COMMANDS[6:], "data"]  # type: ignore[attr-defined]
+    assert list(typer.main.get_command(cli.app).commands) == [*COMMANDS[:6], *COMMANDS[7:], "data"]  # type: ignore[attr-defined]
 
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,6 +79,7 @@ def check_all() -> Iterator[Finding]:
     }  # fmt: skip
     for name, check in checks.items():
         yield _tried(name, check)
+    yield _sandbox()
     for package, purpose in OPTIONAL.items():
         yield _optional(package, purpose)
 
@@ -126,6 +127,18 @@ def _machine() -> Finding:
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     return Finding("disk", "ok" if free > LOW_DISK else "low", f"{free / GIB:.1f} GiB free in {folder}")
+
+
+def _sandbox() -> Finding:
+    """Which tier holds here; that none does is no failure, as most of tutelage runs no programs."""
+    from tutelage.sandbox import open_sandbox
+
+    began = time.perf_counter()
+    try:
+        with open_sandbox(preload=()) as sandbox:
+            return Finding("sandbox", "ok", f"{sandbox.tier} holds ({time.perf_counter() - began:.1f} s)")
+    except TutelageError as error:
+        return Finding("sandbox", "low", str(error).replace("\n", "; "))
 
 
 def _tried(name: str, check: Callable[[], str]) -> Finding:

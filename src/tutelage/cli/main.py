@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import tutelage
-from tutelage.cli import compare, data, demo, doctor, evaluate, grade, recipes, run, trace
+from tutelage.cli import compare, data, demo, doctor, evaluate, exec, grade, recipes, run, trace
 from tutelage.cli.failures import report_failure
 
 DEBUG = "--debug"
@@ -33,6 +33,7 @@ app.command("run", context_settings={"ignore_unknown_options": True})(run.run)
 app.command("eval", context_settings={"ignore_unknown_options": True})(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("grade")(grade.grade)
+app.command("exec")(exec.execute)
 app.add_typer(data.app, name="data")
 app.command("trace")(trace.trace)
 app.command("recipes")(recipes.recipes)

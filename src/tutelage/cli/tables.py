@@ -49,6 +49,7 @@ def print_report(
     console.print(iteration_table(report))
     where = str(folder or report.get("run_folder", ""))
     sentences = [
+        *(report.get("remarks") or ()),
         paired_sentence(report),
         outcome_sentence(report.get("outcomes") or {}),
         time_sentence(report),
@@ -173,7 +174,8 @@ def next_steps(report: Mapping[str, Any], folder: str, settings: Mapping[str, An
     rows = report.get("iterations") or []
     if not folder or not rows:
         return []
-    weights = shlex.quote(f"{folder}/checkpoints/it{rows[-1]['iteration']}")
+    name = report.get("weights") or f"it{rows[-1]['iteration']}"
+    weights = shlex.quote(f"{folder}/checkpoints/{name}")
     is_primer = report.get("model") == "primer"
     data = shlex.quote(settings.get("eval_data") or ("primer:test" if is_primer else "DATA"))
     length = f" max_new_tokens={settings['max_new_tokens']}" if "max_new_tokens" in settings else ""

@@ -40,6 +40,7 @@ def command(program: str, search_path: Sequence[str]) -> tuple[str, ...]:
             words += ["--symlink", os.readlink(path), path]
         else:
             words += ["--ro-bind", path, path]
+    words += ["--dir", "/dev"]
     for path in DEVICES:
         words += ["--dev-bind", path, path]
     return (*words, "--remount-ro", "/", "--chdir", "/")
