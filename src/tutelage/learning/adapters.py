@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tutelage.config.settings import TrainingSettings
+from tutelage.config.settings import UpdateSettings
 from tutelage.errors import ConfigError, MissingExtra, ModelError
 from tutelage.records import seed_of
 
@@ -33,11 +33,12 @@ def _peft() -> Any:
     return peft
 
 
-def attach(model: nn.Module, settings: TrainingSettings, *, seed: int) -> peft.PeftModel:
+def attach(model: nn.Module, settings: UpdateSettings, *, seed: int, name: str = "default") -> peft.PeftModel:
     """A fresh adapter on a model; it starts as a no-op, so the model's outputs do not change.
 
     Args:
-        model: a transformers causal language model; its modules are changed in place.
+        model: a transformers causal language model, whose modules are changed in place, or one with adapters.
+        name: the adapter's.
         settings: `lora_rank` >= 1, `lora_alpha`, `lora_dropout`, `lora_targets`.
         seed: the adapter's random matrices derive from it.
 
@@ -46,24 +47,27 @@ def attach(model: nn.Module, settings: TrainingSettings, *, seed: int) -> peft.P
         ConfigError: no module has a name in `lora_targets`.
     """
     peft = _peft()
-    names = [name.strip() for name in settings.lora_targets.split(",") if name.strip()]
+    targets = [target.strip() for target in settings.lora_targets.split(",") if target.strip()]
     config = peft.LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha if settings.lora_alpha is not None else 2 * settings.lora_rank,
         lora_dropout=settings.lora_dropout,
-        target_modules="all-linear" if names == ["all-linear"] else names,
+        target_modules="all-linear" if targets == ["all-linear"] else targets,
         task_type="CAUSAL_LM",
     )
     with seeded(next(model.parameters()).device, seed_of("lora", seed)):
         try:
-            return peft.get_peft_model(model, config)
+            if not isinstance(model, peft.PeftModel):
+                return peft.get_peft_model(model, config, adapter_name=name)
+            model.add_adapter(name, config)
+            return model
         except ValueError as error:
             raise ConfigError(
                 [f"lora_targets={settings.lora_targets!r}: {error}"], advice="lora_targets=all-linear fits every model"
             ) from error
 
 
-def resume(model: nn.Module, adapter: Path, settings: TrainingSettings) -> peft.PeftModel:
+def resume(model: nn.Module, adapter: Path, settings: UpdateSettings) -> peft.PeftModel:
     """An existing adapter on its base model, ready to be trained further.
 
     Args:
@@ -84,7 +88,30 @@ def resume(model: nn.Module, adapter: Path, settings: TrainingSettings) -> peft.
         raise ModelError("the adapter does not fit the model", seen=f"{adapter}: {error}") from error
 
 
-def _check_rank(adapter: Path, settings: TrainingSettings) -> None:
+def take_up(model: peft.PeftModel, adapter: Path, settings: UpdateSettings, *, name: str) -> None:
+    """Put the weights of a saved adapter into one of the same shape that the model has.
+
+    Args:
+        model: has an adapter `name`.
+        adapter: folder with adapter_config.json.
+        settings: `lora_rank` must be the saved adapter's.
+
+    Raises:
+        ModelError: the folder holds no LoRA adapter, or one that does not fit the model.
+        ConfigError: `lora_rank` is not the adapter's.
+    """
+    peft = _peft()
+    _check_rank(adapter, settings)
+    try:
+        weights = peft.load_peft_weights(str(adapter), device="cpu")
+        unknown = peft.set_peft_model_state_dict(model, weights, adapter_name=name).unexpected_keys
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError("the adapter does not fit the model", seen=f"{adapter}: {error}") from error
+    if unknown:
+        raise ModelError("the adapter does not fit the model", seen=f"{adapter}: {unknown[0]}")
+
+
+def _check_rank(adapter: Path, settings: UpdateSettings) -> None:
     file = adapter / "adapter_config.json"
     if not file.is_file():
         raise ModelError("the folder holds no adapter", seen=str(adapter), expected="adapter_config.json")
@@ -99,7 +126,7 @@ def _check_rank(adapter: Path, settings: TrainingSettings) -> None:
         )
 
 
-def check_trainable(model: str | Path, settings: TrainingSettings, *, adapter: Path | None) -> None:
+def check_trainable(model: str | Path, settings: UpdateSettings, *, adapter: Path | None) -> None:
     """Refuse adapter settings under which nothing of a model would train, without loading its weights.
 
     Args:

@@ -29,6 +29,18 @@ RECIPES: dict[str, RecipeInfo] = {
             "Iterative Reasoning Preference Optimization, arXiv 2404.19733v3",
         ),
         RecipeInfo(
+            "flow-dpo",
+            "tutelage.recipes.flow_dpo",
+            "two models on one base write and judge solutions chunk by chunk, and learn online from trees of rollouts",
+            "Flow-DPO: Flow of Reasoning by Multi-Agent Learning, arXiv 2410.22304",
+        ),
+        RecipeInfo(
+            "compile",
+            "tutelage.recipes.compile",
+            "fine-tune on right solutions of the flow, the model alone and the data, and compare them fairly",
+            "Flow-DPO, the compile step: arXiv 2410.22304",
+        ),
+        RecipeInfo(
             "sft",
             "tutelage.recipes.sft",
             "supervised fine-tuning on the worked solutions of a data set",

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
+from tutelage.config.settings import TrainingSettings
 from tutelage.learning.preference import PreferenceLearner
 from tutelage.recipes.bench import Weights
 from tutelage.records import Completion, PreferencePair, Problem, SamplingParams, seed_of
@@ -24,6 +26,19 @@ from tutelage.sampling.session import SampleRequest, SamplerSession
 from tutelage.text.prompts import Prompter
 
 WARM_UP_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much a run does, as far as its settings say: an upper estimate.
+
+    `completions` counts whole answers; `steps` are optimizer steps on `batch_size` pairs or examples each.
+    """
+
+    completions: int
+    pairs: int
+    steps: int
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -68,20 +83,28 @@ def estimate(
     drawn, seconds = _warm_up_sampling(config, train, prompter, base, open_sampler)
     length = _length(drawn, config.max_new_tokens)
     speed = sum(len(c.token_ids) for c in drawn) / max(seconds, 1e-9)
-    iterations = getattr(config, "iterations", 1)
-    completions = iterations * len(train) * getattr(config, "num_samples", 0)
-    completions += (iterations + 1) * _evaluated(config, len(test))
-    pairs = min(len(train) * getattr(config, "pairs_per_problem", 1), getattr(config, "max_pairs", None) or math.inf)
-    steps = max(1, min(config.max_steps, math.ceil(config.epochs * pairs / config.batch_size)))
-    per_step = _warm_up_learning(config, base, drawn, int(length))
-    sampling, learning = completions * length / speed, iterations * steps * per_step
+    workload = config.workload if hasattr(config, "workload") else partial(of_iterations, config)
+    work: Workload = workload(len(train), len(test))
+    per_step = _warm_up_learning(config, base, drawn, int(length), work.batch_size)
+    sampling, learning = work.completions * length / speed, work.steps * per_step
     return Estimate(
-        completions, round(completions * length), sampling, int(pairs) * iterations, steps * iterations, learning,
+        work.completions, round(work.completions * length), sampling, work.pairs, work.steps, learning,
         sampling + learning, _peak_memory(), speed, per_step, length,
     )  # fmt: skip
 
 
-def _evaluated(config: Any, count: int) -> int:
+def of_iterations(config: Any, num_train: int, num_test: int) -> Workload:
+    """The work of a recipe that samples and trains in iterations, measured before and after each."""
+    iterations = getattr(config, "iterations", 1)
+    completions = iterations * num_train * getattr(config, "num_samples", 0)
+    completions += (iterations + 1) * evaluated(config, num_test)
+    pairs = min(num_train * getattr(config, "pairs_per_problem", 1), getattr(config, "max_pairs", None) or math.inf)
+    steps = max(1, min(config.max_steps, math.ceil(config.epochs * pairs / config.batch_size)))
+    return Workload(completions, int(pairs) * iterations, steps * iterations, config.batch_size)
+
+
+def evaluated(config: Any, count: int) -> int:
+    """Completions of one measurement on `count` problems."""
     greedy = min(config.eval_limit or count, count)
     return greedy + config.eval_samples * min(config.eval_sample_limit or greedy, greedy)
 
@@ -118,13 +141,15 @@ def _length(drawn: Sequence[Completion], most: int) -> float:
     return statistics.fmean(most if c.finish_reason == "length" else max(1, len(c.token_ids)) for c in drawn)
 
 
-def _warm_up_learning(config: Any, base: Weights, drawn: Sequence[Completion], length: int) -> float:
+def _warm_up_learning(config: Any, base: Weights, drawn: Sequence[Completion], length: int, batch_size: int) -> float:
     """Seconds of one optimizer step on pairs of about the expected length."""
     pairs = [_dummy_pair(c, i, length) for i, c in enumerate(drawn)]
-    pairs = (pairs * math.ceil(2 * config.batch_size / len(pairs)))[: 2 * config.batch_size]
+    pairs = (pairs * math.ceil(2 * batch_size / len(pairs)))[: 2 * batch_size]
     pairs = [replace(pair, id=f"warm-up-{i}") for i, pair in enumerate(pairs)]
+    shared = {name: getattr(config, name) for name in TrainingSettings.model_fields if hasattr(config, name)}
+    settings = TrainingSettings(**{**shared, "batch_size": batch_size})
     learner = PreferenceLearner.open(
-        base.model, config, loss=getattr(config, "loss", "sft"), beta=getattr(config, "beta", 0.1),
+        base.model, settings, loss=getattr(config, "loss", "sft"), beta=getattr(config, "beta", 0.1),
         alpha=getattr(config, "alpha", 1.0), nll_average=config.nll_average, seed=0, adapter=base.adapter,
         device=config.device, dtype=config.dtype,
     )  # fmt: skip

@@ -62,9 +62,7 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
         "paper", "How right and wrong are matched: in step with wrap-around, or shuffled combinations."
     )
     dedupe_pairs: bool = setting(False, "Drop pairs with equal texts (wrap-around repeats some).")
-    score_margin: float = setting(
-        0.0, "With scores that are not 0 or 1: by how much chosen must beat rejected.", ge=0
-    )
+    score_margin: float = setting(0.0, "With scores that are not 0 or 1: by how much chosen must beat rejected.", ge=0)
     gold_in_winners: Literal["never", "always", "when_missing"] = setting(
         "never", "Whether gold solutions are among the winners.", source=f"{IRPO} §4: always for GSM8K; ours: never"
     )

@@ -107,9 +107,7 @@ def _fit(
     reference = learner.reference_logprobs(pairs)
     on_step = _shower(config, bench, name, len(pairs), max_steps)
     options.setdefault("eval_every", max(1, _steps(config, len(pairs), max_steps) // PROBE_POINTS))
-    return learner.fit(
-        pairs, reference, bench.run.scratch_path(name), max_steps=max_steps, on_step=on_step, **options
-    )
+    return learner.fit(pairs, reference, bench.run.scratch_path(name), max_steps=max_steps, on_step=on_step, **options)
 
 
 def _steps(config: Any, count: int, max_steps: int | None) -> int:
@@ -117,9 +115,7 @@ def _steps(config: Any, count: int, max_steps: int | None) -> int:
     return max(1, min(-(-int(config.epochs * count) // config.batch_size), max_steps or config.max_steps))
 
 
-def _shower(
-    config: Any, bench: Bench, name: str, count: int, max_steps: int | None
-) -> Callable[[StepMetrics], None]:
+def _shower(config: Any, bench: Bench, name: str, count: int, max_steps: int | None) -> Callable[[StepMetrics], None]:
     """A callback that shows and journals each optimizer step."""
     bench.progress.stage(stages.in_words(name), _steps(config, count, max_steps))
 

@@ -14,12 +14,16 @@ class Measurement(Protocol):
     """The settings that say how to measure; every recipe's config has them."""
 
     seed: int
-    max_new_tokens: int
     eval_data: str | None
     eval_limit: int | None
     eval_samples: int
     eval_sample_limit: int | None
     eval_temperature: float
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest answer, in tokens."""
+        ...
 
 
 def measure(

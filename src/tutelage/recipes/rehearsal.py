@@ -7,29 +7,44 @@ together before real hours are spent. It says nothing about the model.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tutelage.records import Problem, seed_of
 from tutelage.sampling.session import SampleRequest
 from tutelage.text.prompts import Prompter
 
 
-def rehearsal_script(problems: Mapping[str, Problem], prompter: Prompter) -> Callable[[SampleRequest], list[int]]:
+def rehearsal_script(
+    problems: Mapping[str, Problem], prompter: Prompter
+) -> Callable[[SampleRequest], Sequence[int] | str]:
     """A function from a request to the tokens of its answer.
 
     A coin tossed by the problem and the sample's number decides: the gold solution, or a solution of another problem
-    with a different answer.
+    with a different answer. A chunk goes on with the one that was begun, or with the other where it is to deviate;
+    whoever is asked whether to stop says yes to a whole solution.
     """
     ordered = sorted(problems.values(), key=lambda p: p.id)
 
-    def answer(request: SampleRequest) -> list[int]:
+    def fitting(shown: Problem, room: int) -> Sequence[int]:
+        whole = prompter.target_ids(shown)  # the bare answer, rather than a solution cut short
+        return whole if len(whole) <= room else prompter.target_ids(dataclasses.replace(shown, solution=None))
+
+    def answer(request: SampleRequest) -> Sequence[int] | str:
         problem = problems[request.problem_id]
-        toss = seed_of("rehearsal", problem.id, request.index)
-        shown = problem if toss % 2 == 0 else _another(problem, ordered, toss)
-        whole = prompter.target_ids(shown)
-        if len(whole) > request.params.max_new_tokens:  # the bare answer, rather than a solution cut short
-            whole = prompter.target_ids(dataclasses.replace(shown, solution=None))
-        return list(whole)
+        toss = seed_of("rehearsal", problem.id, 0 if request.role in ("chunk", "stop") else request.index)
+        shown = [problem, _another(problem, ordered, toss)][:: 1 if toss % 2 == 0 else -1]
+        if request.role == "stop":
+            ends = [draft for p in shown for draft in (p, dataclasses.replace(p, solution=None))]
+            solutions = map(prompter.target_text, ends)
+            word = "Yes" if request.metadata["solution"].strip() in map(str.strip, solutions) else "No"
+            return word.lower() if prompter.form == "primer" else word
+        if request.role != "chunk":
+            return fitting(shown[0], request.params.max_new_tokens)
+        written = request.metadata["written"]
+        drafts = [fitting(p, written + request.metadata["room"]) for p in shown]
+        state = request.prompt_ids[len(request.prompt_ids) - written :]
+        begun = next((i for i, draft in enumerate(drafts) if tuple(draft[:written]) == state), 0)
+        return drafts[(begun + request.index) % 2][written:]
 
     return answer
 

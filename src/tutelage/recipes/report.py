@@ -55,9 +55,7 @@ class IterationReport:
     alarms: list[str] = field(default_factory=list)
     chosen_step: int | None = None
 
-    def note_practice(
-        self, pairing: PairingResult, groups: Sequence[Group], completions: Sequence[Completion]
-    ) -> None:
+    def note_practice(self, pairing: PairingResult, groups: Sequence[Group], completions: Sequence[Completion]) -> None:
         """Keep what the practice samples show: which problems were usable, how hard they are, how long answers get."""
         self.pairing = dict(pairing.counts)
         self.difficulty = list(difficulty_histogram(groups))

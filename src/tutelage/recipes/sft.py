@@ -42,7 +42,6 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
     )
 
 
-
 def run(config: Config, bench: Bench) -> dict[str, Any]:
     """Run the recipe; returns the report, which is also in the run folder.
 

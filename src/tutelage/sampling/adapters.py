@@ -26,6 +26,7 @@ class HeldWeights:
     Args:
         model: a transformers model or a peft wrapper of one.
         policy: what its weights are now; an adapter named here and not found on the model means the model as it is.
+            Other adapters that the model has are at version 0.
         is_ours: whether nobody else uses the model.
     """
 
@@ -33,7 +34,7 @@ class HeldWeights:
         self.peft = model if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else None
         self.base = model.get_base_model() if self.peft is not None else model
         self.is_ours = is_ours
-        self.versions: dict[str, int] = {"": 0, policy.adapter: policy.version}
+        self.versions: dict[str, int] = {"": 0, **dict.fromkeys(self._loaded(), 0), policy.adapter: policy.version}
         self._as_it_is = policy.adapter if policy.adapter not in self._loaded() else None
 
     def _loaded(self) -> set[str]:
