@@ -70,6 +70,41 @@ def test_bits_hold_past_the_length_at_which_kernels_split_their_keys(
         assert_same(alone[request.id], together[request.id])
 
 
+def test_bits_hold_where_rows_look_at_keys_in_groups(helpers: Any, load: Any, monkeypatch: Any) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tutelage.sampling.decode import DecodeBatch
+
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=103, hidden_size=128, intermediate_size=96, num_hidden_layers=2,
+                         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
+                         attn_implementation="sdpa")  # fmt: skip
+    model, tokenizer = LlamaForCausalLM(config).eval(), load("llama")[1]
+    groups, moves = [], []
+    settle, move = DecodeBatch._settle, DecodeBatch._move
+
+    def watched_settle(batch: Any) -> None:
+        settle(batch)
+        groups.append(len(batch._groups))
+
+    def watched_move(batch: Any, chosen: Any) -> None:
+        moves.append(len(chosen))
+        move(batch, chosen)
+
+    monkeypatch.setattr(DecodeBatch, "_settle", watched_settle)
+    monkeypatch.setattr(DecodeBatch, "_move", watched_move)
+    requests = [
+        helpers.ask(f"{n}.0", tuple((i * 7 + n) % 90 + 8 for i in range(1 + n * 67 % 560)), seed=n,
+                    max_new_tokens=3 + n * 29 % 60)
+        for n in range(48)
+    ]  # fmt: skip
+    together = helpers.answers(LocalSampler(model, tokenizer, max_batch=32), requests)
+    assert max(groups) > 2 and max(moves) > 4
+    for request in requests[::5]:
+        alone = helpers.answers(LocalSampler(model, tokenizer, max_batch=1), [request])
+        assert_same(alone[request.id], together[request.id])
+
+
 def test_taking_over_a_kept_prefix_changes_no_bit(load: Any, helpers: Any) -> None:
     model, tokenizer = load("qwen2")
     session = LocalSampler(model, tokenizer)

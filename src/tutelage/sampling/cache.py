@@ -9,21 +9,18 @@ given to the forward hides them, so every forward needs an explicit mask.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+from tutelage.sampling.grouping import RowSpan, round_up
 
 KEY_MULTIPLE = 16
 """Key lengths are rounded up to this, so that masked tails never change the order of a reduction on a CPU."""
 KEY_BLOCK, KEY_UNSPLIT, SPLIT_QUERIES = 512, 192, 4
 """A CPU's attention takes keys in blocks of 512; where four or more queries share keys, the matrix kernel halves a
 block of more than 192 keys, wherever that is. So a longer block is always taken whole: then all rows are cut at 256."""
-ROW_MULTIPLE = 8
-"""Row counts are rounded up to this, so that a CPU's matrix kernels treat each row alike whatever their number."""
-
-
-def round_up(value: int, multiple: int) -> int:
-    """`value` rounded up to a multiple of `multiple`."""
-    return -(-value // multiple) * multiple
 
 
 def key_span(length: int, *, shared_queries: int) -> int:
@@ -46,10 +43,11 @@ class WritePlan:
     Args:
         positions: `(rows, new_tokens)` position of every new token; row i is in slot i.
         key_length: positions that the forward attends over, from 0.
+        spans: groups of rows that need to look less far; empty where there are none. A forward may ignore them.
     """
 
-    def __init__(self, positions: torch.Tensor, key_length: int) -> None:
-        self.positions, self.key_length = positions, key_length
+    def __init__(self, positions: torch.Tensor, key_length: int, spans: tuple[RowSpan, ...] = ()) -> None:
+        self.positions, self.key_length, self.spans = positions, key_length, spans
         self.num_rows = positions.shape[0]
         self._places: dict[tuple[int, int], torch.Tensor] = {}
 
@@ -169,11 +167,18 @@ class SlotCache(Cache):
             layer.keys[slot, :, :length] = keys[:, :length]
             layer.values[slot, :, :length] = values[:, :length]
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of slot `source` to slot `target`."""
+    def move(self, moves: Mapping[int, int], lengths: Mapping[int, int]) -> None:
+        """Copy slots to others, all at once, so that they may change places.
+
+        Args:
+            moves: `{slot: new slot}`.
+            lengths: how many positions of each moved slot are written.
+        """
         for layer in self.slot_layers:
-            layer.keys[target, :, :length] = layer.keys[source, :, :length]
-            layer.values[target, :, :length] = layer.values[source, :, :length]
+            for store in (layer.keys, layer.values):
+                copies = [(target, store[source, :, : lengths[source]].clone()) for source, target in moves.items()]
+                for target, states in copies:
+                    store[target, :, : states.shape[1]] = states
 
 
 Prefix = list[tuple[torch.Tensor, torch.Tensor]]

@@ -8,18 +8,22 @@ Not here: which requests wait, and what becomes of finished rows (`local`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from tutelage.records import FinishReason, SamplingParams
-from tutelage.sampling.cache import ROW_MULTIPLE, SlotCache, WritePlan, round_up
+from tutelage.sampling.cache import SlotCache, WritePlan
 from tutelage.sampling.draw import Filters, draw, uniforms
 from tutelage.sampling.forward import CachedForward
+from tutelage.sampling.grouping import ROW_MULTIPLE, RowSpan, better_places, grouped, round_up
 from tutelage.sampling.prefill import Prompt
 from tutelage.sampling.session import SampleRequest
 from tutelage.sampling.stopping import StopWatch
+
+HEADROOM = 256
+"""New positions of a row that the cache has room for from the start; beyond, it grows by doubling."""
 
 
 @dataclass
@@ -37,6 +41,10 @@ class Row:
     limit: int
     watch: StopWatch | None = None
     born: int = 0
+
+    def length(self, clock: int) -> int:
+        """Its positions at a step, the token that is fed next included."""
+        return len(self.request.prompt_ids) + clock - self.born
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,8 @@ class DecodeBatch:
         self._tokens = torch.zeros((ROW_MULTIPLE, 64), **zeros)
         self._logprobs = torch.zeros((ROW_MULTIPLE, 64), dtype=torch.float32, device=forward.device)
         self._uniforms = torch.zeros((ROW_MULTIPLE, 64), dtype=torch.float64, device=forward.device)
+        self._groups: list[RowSpan] = []
+        self._longest = 0
         self._stale = True
 
     @property
@@ -82,12 +92,20 @@ class DecodeBatch:
         """Rows that could be admitted."""
         return self.max_rows - self.num_rows
 
-    def admit(self, row: Row, prompt: Prompt) -> None:
-        """Start a row; `num_free` must not be 0."""
-        slot = self._rows.index(None) if None in self._rows else len(self._rows)
-        if slot == len(self._rows):
-            self._rows.append(None)
-        self._reserve(slot + 1, prompt.length + 1, row.limit)
+    def admit(self, entering: Sequence[tuple[Row, Prompt]]) -> None:
+        """Start rows, at most `num_free`."""
+        for row, prompt in entering:
+            self._longest = max(self._longest, prompt.length + row.limit)
+        widest = max(prompt.length + min(row.limit, HEADROOM) for row, prompt in entering)
+        self._reserve(self.num_rows + len(entering), widest, max(row.limit for row, _ in entering))
+        for row, prompt in entering:
+            slot = self._rows.index(None) if None in self._rows else len(self._rows)
+            if slot == len(self._rows):
+                self._rows.append(None)
+            self._enter(slot, row, prompt)
+        self._stale = True
+
+    def _enter(self, slot: int, row: Row, prompt: Prompt) -> None:
         self._rows[slot] = row
         row.born = self.clock
         if prompt.length:
@@ -98,7 +116,6 @@ class DecodeBatch:
         self._alive[slot] = 1
         if row.request.params.temperature > 0:
             self._uniforms[slot, : row.limit] = torch.from_numpy(uniforms(row.request.seed, row.limit))
-        self._stale = True
 
     def step(self) -> list[FinishedRow]:
         """One token for every row; returns the rows that are done and frees their slots.
@@ -108,11 +125,14 @@ class DecodeBatch:
         if self._stale:
             self._settle()
         rows, count = self._num_padded, self._count[: self._num_padded, None]
-        longest = max(self._lengths) + self.clock
-        span = self.forward.key_span(longest, new_tokens=1)
+        spans = tuple(
+            RowSpan(start, stop, self.forward.key_span(length + self.clock, new_tokens=1))
+            for start, stop, length in self._groups
+        )
+        span = max(span.length for span in spans)
         if span > self._cache.capacity:
-            self._reserve(rows, max(span, 2 * self._cache.capacity), 0)
-        plan = WritePlan(self._position[:rows, None], span)
+            self._reserve(rows, max(span, min(2 * self._cache.capacity, self._longest)), 0)
+        plan = WritePlan(self._position[:rows, None], span, spans)
         logits = self.forward.logits(self._pending[:rows, None], self._cache, plan)
         drawn = draw(logits, self._filters, self._uniforms[:rows].gather(1, count)[:, 0])
         self._tokens[:rows].scatter_(1, count, drawn.tokens[:, None])
@@ -155,12 +175,9 @@ class DecodeBatch:
 
     def _settle(self) -> None:
         """After rows came or went: make them dense again and note what the host must know of them."""
-        while None in self._rows:
-            last = self._rows.pop()
-            if last is not None:
-                self._move(len(self._rows), self._rows.index(None), last)
+        self._make_dense()
+        self._group()
         rows: list[Row] = [row for row in self._rows if row is not None]
-        self._num_padded = round_up(len(rows), ROW_MULTIPLE)
         for state in (self._pending, self._position, self._count, self._alive):
             state[len(rows) :] = 0
         params = [row.request.params for row in rows]
@@ -169,17 +186,46 @@ class DecodeBatch:
         self._own_ends = _own_ends(params, self._num_padded, self.forward.device)
         self._watched = [slot for slot, row in enumerate(rows) if row.watch is not None]
         self._deadline = min(row.born + row.limit for row in rows)
-        self._lengths = [len(row.request.prompt_ids) - row.born for row in rows]
         self._stale = False
 
-    def _move(self, source: int, target: int, row: Row) -> None:
-        length = len(row.request.prompt_ids) + self.clock - row.born
-        self._cache.move(source, target, length)
-        for state in (self._pending, self._position, self._count, self._alive):
-            state[target] = state[source]
-        for table in (self._tokens, self._logprobs, self._uniforms):
-            table[target, : row.limit] = table[source, : row.limit]
-        self._rows[target] = row
+    def _make_dense(self) -> None:
+        """The last rows take the slots that became free."""
+        free = [slot for slot, row in enumerate(self._rows) if row is None]
+        remaining = len(self._rows) - len(free)
+        last = [slot for slot in range(remaining, len(self._rows)) if self._rows[slot] is not None]
+        moves = dict(zip(last, [slot for slot in free if slot < remaining], strict=True))
+        self._move(moves)
+        del self._rows[remaining:]
+        self._num_padded = round_up(remaining, ROW_MULTIPLE)
+
+    def _group(self) -> None:
+        """Rows of like lengths come together where that pays, and look at keys in groups."""
+        cost = self.forward.group_cost
+        if cost is not None:
+            self._move(better_places(self._lengths(), cost))
+        lengths = self._lengths()
+        lengths += [min(lengths)] * (self._num_padded - len(lengths))
+        groups = grouped(lengths, cost) if cost is not None else [RowSpan(0, len(lengths), max(lengths))]
+        # Counted back to clock 0, so that a group's length at any step is this plus the clock.
+        self._groups = [group._replace(length=group.length - self.clock) for group in groups]
+
+    def _lengths(self) -> list[int]:
+        """Positions of each row, the pending token's included."""
+        return [row.length(self.clock) for row in self._rows if row is not None]
+
+    def _move(self, moves: Mapping[int, int]) -> None:
+        """Rows take other slots, all at once."""
+        if not moves:
+            return
+        rows = {target: self._rows[source] for source, target in moves.items()}
+        lengths = {slot: row.length(self.clock) for slot, row in enumerate(self._rows) if row is not None}
+        self._cache.move(moves, lengths)
+        source, target = (torch.tensor(list(m), device=self.forward.device) for m in (moves.keys(), moves.values()))
+        tables = (self._pending, self._position, self._count, self._alive, self._tokens, self._logprobs, self._uniforms)
+        for table in tables:
+            table[target] = table[source]
+        for slot, row in rows.items():
+            self._rows[slot] = row
 
     def _reserve(self, rows: int, positions: int, new_tokens: int) -> None:
         """Grow slots (doubling), positions and tables to hold this much."""

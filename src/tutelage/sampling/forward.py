@@ -1,7 +1,8 @@
 """One forward of a transformers model over a `SlotCache`: explicit positions, explicit masks, no generation code.
 
 What it is: the only place of the sampler that calls the model. What it is not: a model; the arithmetic is the library's
-own. A model whose forward does not take what is needed here is refused by `check_forward`, with a trial run.
+own, but for the decode step of common layouts (`plain_step`). A model whose forward does not take what is needed here
+is refused by `check_forward`, with a trial run.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any
 import torch
 
 from tutelage.errors import ModelError
-from tutelage.sampling.attention import is_plain, swapped_attention
+from tutelage.sampling.attention import LEAST_WIDTH, is_plain, swapped_attention
 from tutelage.sampling.cache import SPLIT_QUERIES, SlotCache, WritePlan, attention_mask, key_span
+from tutelage.sampling.plain_step import PlainStep, has_plain_layout
 
 ROPE_BY_LENGTH = ("longrope", "dynamic")
 TRIAL_TOKENS = 21
+CALL_NUMBERS = 128_000
+"""Keys and values that a layer reads in the time of the calls that one more group of rows takes (some 30 us)."""
 
 
 class CachedForward:
@@ -43,8 +47,15 @@ class CachedForward:
         self.has_plain_head = False
         """Whether logits are the output embedding of the hidden states and nothing else; `check_forward` finds out."""
         heads = int(self.config.num_attention_heads)
-        self._sharing = heads // (getattr(self.config, "num_key_value_heads", None) or heads)
-        self._can_swap = self.device.type == "cpu" and self._sharing < SPLIT_QUERIES and is_plain(self.config)
+        key_heads = int(getattr(self.config, "num_key_value_heads", None) or heads)
+        self._sharing = heads // key_heads
+        width = int(getattr(self.config, "head_dim", None) or self.config.hidden_size // heads)
+        self._group_cost = max(1, CALL_NUMBERS // (2 * key_heads * width))
+        can_swap = self.device.type == "cpu" and self._sharing < SPLIT_QUERIES and width >= LEAST_WIDTH
+        self._can_swap = can_swap and is_plain(self.config)
+        self.steps_plainly = False
+        """Whether a decode step is `PlainStep` instead of the model's own forward; `check_forward` finds out."""
+        self._step: PlainStep | None = None
         if self.config._attn_implementation not in ("sdpa", "eager"):
             raise ModelError(
                 "this attention implementation takes no mask of the form that sampling needs",
@@ -73,14 +84,28 @@ class CachedForward:
         queries = new_tokens if new_tokens > 1 else self._sharing
         return key_span(length, shared_queries=queries if self.device.type == "cpu" else 1)
 
+    @property
+    def group_cost(self) -> int | None:
+        """Row-positions worth saving by one more group of rows; None where the attention takes no groups."""
+        return self._group_cost if self._can_swap else None
+
     def hidden(self, ids: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
         """Last hidden states `(rows, new_tokens, H)` after `ids` `(rows, new_tokens)`; writes the cache as planned."""
         return self._run(self.backbone, ids, cache, plan).last_hidden_state
 
     def logits(self, ids: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
         """Logits `(rows, V)` after each row's single new token; `ids` is `(rows, 1)`."""
-        with swapped_attention(self.config) if self._can_swap else nullcontext():
+        if self.steps_plainly:
+            self._step = self._step or PlainStep(self.model)
+            return self._step(ids, cache, plan)
+        with swapped_attention(self.config, plan.spans) if self._can_swap else nullcontext():
             return self._run(self.model, ids, cache, plan).logits[:, -1]
+
+    @property
+    def can_step_plainly(self) -> bool:
+        """Whether `PlainStep` may be tried."""
+        is_suited = self._can_swap and self.dtype == torch.float32 and self.kinds == ("full_attention",)
+        return is_suited and has_plain_layout(self.model)
 
     def _run(self, module: Any, ids: torch.Tensor, cache: SlotCache, plan: WritePlan) -> Any:
         cache.plan, positions = plan, plan.positions
@@ -99,6 +124,9 @@ class CachedForward:
         was_training = self.model.training
         if was_training:
             self.model.eval()
+        # Adapters may have come or gone since the last time.
+        self._step = None
+        self.steps_plainly = self.steps_plainly and self.can_step_plainly
         try:
             with torch.inference_mode():
                 yield
@@ -144,6 +172,10 @@ def check_forward(forward: CachedForward) -> None:
         with forward.evaluating():
             expected = forward.model(input_ids=ids, use_cache=False).logits[0, -1].float()
             seen = _trial(forward, ids)
+            forward.steps_plainly = forward.can_step_plainly
+            if forward.steps_plainly:
+                distance = float((_trial(forward, ids) - seen).abs().max())
+                forward.steps_plainly = distance <= 1e-5 * (1 + float(seen.abs().max()))
             plain = forward.backbone(input_ids=ids, use_cache=False).last_hidden_state[0, -1:]
             head = forward.model.get_output_embeddings()
             forward.has_plain_head = head is not None and torch.allclose(head(plain)[0].float(), expected, atol=1e-6)

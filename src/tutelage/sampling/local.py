@@ -26,7 +26,7 @@ from tutelage.sampling.adapters import HeldWeights
 from tutelage.sampling.completing import Drawn, completion_of, decode, failed
 from tutelage.sampling.decode import DecodeBatch, FinishedRow, Row
 from tutelage.sampling.forward import CachedForward, check_forward
-from tutelage.sampling.prefill import Ids, PromptStore
+from tutelage.sampling.prefill import Ids, Prompt, PromptStore
 from tutelage.sampling.scoring import score
 from tutelage.sampling.session import SampleRequest, ScoreRequest
 from tutelage.sampling.stopping import StopWatch, TokenPieces, end_token_ids
@@ -315,10 +315,12 @@ class Lane:
         self._patience = PATIENCE
         if missing:
             self.prompts.ensure(islice(self._waiting, len(needed) + PROMPTS_AHEAD))
+        entering: list[tuple[Row, Prompt]] = []
         for ids in needed:
             rows = self._waiting[ids]
             prompt = self.prompts.get(ids)
-            while rows and self.batch.num_free:
-                self.batch.admit(rows.popleft(), prompt)
+            while rows and len(entering) < self.batch.num_free:
+                entering.append((rows.popleft(), prompt))
             if not rows:
                 del self._waiting[ids]
+        self.batch.admit(entering)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from tutelage.sampling.cache import KEY_MULTIPLE, Prefix, SlotCache, WritePlan, round_up
+from tutelage.sampling.cache import KEY_MULTIPLE, Prefix, SlotCache, WritePlan
 from tutelage.sampling.forward import CachedForward
+from tutelage.sampling.grouping import round_up
 
 Ids = tuple[int, ...]
 CHUNK = 512
