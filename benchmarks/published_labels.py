@@ -23,6 +23,7 @@ READING = {
     "label marks an equal answer wrong": "ours right",
     "label ignores the sign": "ours right",
     "label is off by a factor of 100": "ours right",
+    "label takes the first of the groups of digits that spaces keep apart": "ours right",
     "label rounds to a whole number": "ours right",
     "label takes a number out of an expression": "ours right",
     "label takes a letter that the text does not end on": "ours right",
@@ -33,13 +34,12 @@ READING = {
     "a time of day where the gold is a bare hour": "open",
     "ours cannot read the words after the number": "ours wrong",
     "ours reads `answer is` in a later sentence": "ours wrong",
-    "ours does not read groups of digits apart by spaces; the label neither": "both wrong",
     "undecided; wrong as the label says": "undecided",
     "other": "unread",
 }
 """What a person who reads the rows of a class finds.
 
-`ours right`, `ours wrong` and `both wrong` are plain. `by rule`: the text states the right answer, but marks none,
+`ours right` and `ours wrong` are plain. `by rule`: the text states the right answer, but marks none,
 and an unmarked number is no answer for a reward. `open`: readers may differ. `undecided`: ours gives no verdict on an
 answer that is wrong; it is left out of learning instead of losing a pair.
 """
@@ -47,6 +47,7 @@ answer that is wrong; it is left out of learning instead of losing a pair.
 _ENDED = re.compile(r"[.!?)\]}$%*`\"'0-9]\s*\Z")
 _LAST_LETTER = re.compile(r"\b([A-J])[.):]")
 _SPACED = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
+_EMPTY = re.compile(r"answer is:?\s*\[\s*\]")
 _TIME = re.compile(r"\d{1,2}:\d{2}")
 _LEADING = re.compile(r"\s*\$?(-?\d[\d,]*(?:\.\d+)?)(?=[\s/.:]|\Z)")
 
@@ -107,21 +108,20 @@ def explain(row: Labelled) -> str:
     """The class of a row that `differs`, a key of `READING`."""
     if row.verdict.is_correct:
         is_equal = row.prediction is not None and check(row.problem.answer, row.prediction).equivalent
-        return "label marks an equal answer wrong" if is_equal else "other"
+        if is_equal:
+            return "label marks an equal answer wrong"
+        groups = _SPACED.split(row.verdict.answer or "")
+        is_first = len(groups) > 1 and row.prediction == groups[0]
+        return "label takes the first of the groups of digits that spaces keep apart" if is_first else "other"
     if not row.label:
-        return _undecided(row)
+        return "undecided; wrong as the label says"
     return _choice(row) if row.problem.choices is not None else _number(row)
-
-
-def _undecided(row: Labelled) -> str:
-    together = _SPACED.sub("", row.verdict.answer or "")
-    if together != row.verdict.answer and check(row.problem.answer, together).equivalent:
-        return "ours does not read groups of digits apart by spaces; the label neither"
-    return "undecided; wrong as the label says"
 
 
 def _choice(row: Labelled) -> str:
     answer = row.verdict.answer
+    if answer is None and _EMPTY.search(row.text):
+        return "last answer is empty brackets; label takes a letter from the text"
     if answer is None:
         letters = _LAST_LETTER.findall(row.text[-200:])
         is_gold = bool(letters) and letters[-1] == row.problem.answer
@@ -129,9 +129,7 @@ def _choice(row: Labelled) -> str:
         return takes if is_gold else "label takes a letter that the text does not end on"
     if choice_of(answer, row.problem.choices) is not None:
         return "other"
-    if any(character.isalnum() for character in answer):
-        return "ours reads `answer is` in a later sentence"
-    return "last answer is empty brackets; label takes a letter from the text"
+    return "ours reads `answer is` in a later sentence"
 
 
 def _number(row: Labelled) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutelage.grading.checker import Checker, check
+from tutelage.grading.checker import Check, Checker, check
 
 WRONG = [
     # rule 1: exact against exact
@@ -21,11 +21,22 @@ WRONG = [
     # rule 2: percent
     ("45", "0.45"), ("45%", "4.5"), ("45%", "4500"), ("45%", "0.45%"), ("5%", "6%"),
     # rule 3: units
-    ("10 hours", "10 minutes"), ("60 minutes", "1 hour"), ("5 kg", "5 lb"), (r"\$4", "£4"), ("4 dollars", "4 cents"),
+    ("10 hours", "10 minutes"), ("60 minutes", "1 hour"), (r"30^\circ", "30°C"),
+    (r"30^\circ", "30°F"), ("30 degrees Celsius", "30°F"), ("5 kg", "5 lb"), (r"\$4", "£4"), ("4 dollars", "4 cents"),
     ("10 cm", "10 cm^2"), ("3 apples", "3 pears"), (r"60^\circ", r"\frac{\pi}{3}"), ("3", "3y"),
     # rule 4: commas
     ("2,500", "2.5"), ("1,2", "12"), ("1,2", "1.2"), ("12,34", "1234"),
+    # a thousands group is one number, whatever the other side is
+    ("1,000", "1, 0"), ("1,000", "0, 1"), ("1,000", "1,0"), ("1,000", "1, 00"), ("1,000", "1, 000"),
+    ("1,000", "0 and 1"), ("1,001", "1 or 1"), ("1,234", "234, 1"), ("12,100", "100, 12"), ("12,345", "12, 345"),
+    ("1,000,000", "1,000,00"), ("100,200", "100, 200"), ("1,000, 2", "1, 0, 2"), ("(1,000, 2)", "(1, 0, 2)"),
+    ("(1,000, -2)", "(1,0,-2)"),
+    ("(1,000,2)", "(1000,2)"), ("(1,000, 2)", "(1,000,2)"),
     # rule 5: structures
+    ("[1, 2]", "1, 2"), (r"\{1,2\}", "[1, 2]"), ("2:3", "2, 3"), ("1, 2, 3", r"1, 2, \ldots"),
+    ("1, 2", r"1, 2, \ldots"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\left(\begin{array}{cc}1&2\\3&5\end{array}\right)"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\left[\begin{array}{c}2\\1\end{array}\right]"),
     ("(1,2)", "(2,1)"), ("(1,2)", r"\{1,2\}"), ("(1,2)", "1,2"), ("(1,2)", "[1,2]"), ("1,2,2", "1,1,2"),
     ("1,2", "1,2,3"),
     (r"\{5\}", "5"), ("5", "5,5"), ("1,2", "1"), ("x=1,y=2", "x=2,y=1"), (r"\{1,2\}", r"\{1,3\}"),
@@ -41,10 +52,12 @@ WRONG = [
     ("3", "x>3"), ("3", "(0,5)"), ("3", "[3,3.5]"),
     # rule 11: text
     ("Tuesday", "Thursday"), ("yes", "no"), ("even", "not even"), ("Tom", "Tom and Ann"), ("left", "left handed"),
-    ("five", "6"), ("Monday", "1"),
+    ("five", "6"), ("Monday", "1"), ("no", "no solution"), ("yes", r"\emptyset"),
     # rule 12: bases, ratios, times
+    ("BAD_{16}", "BAD_{15}"), ("BAD_{16}", "BAD"),
     ("101_2", "101_3"), ("101_2", "110_2"), ("1:2", "2:1"), ("10:20", "10:25"), ("9:15 am", "9:15 pm"),
     # algebra: proved different, not guessed
+    (r"\sin(x^2)", r"\sin(x)^2"), ("xy", "x+y"), ("xy", "2x"), ("xy", "xz"), (r"2\sqrt[3]{2}", "3∛2"), ("2", "∛16"),
     ("x^2-1", "x^2+1"), (r"\sqrt{2}", r"\sqrt{3}"), (r"2\sqrt{3}", r"3\sqrt{2}"), ("9", r"9\pi"), ("3+2i", "3-2i"),
     ("n^2", "m^2"), ("(a+b)^2", "a^2+b^2"), (r"\frac{x}{y}", r"\frac{y}{x}"), ("4", r"4\sqrt{2}"),
     # structure of matrices, infinities
@@ -80,7 +93,8 @@ RIGHT = [
     (r"\$2,400", "2400 dollars"), ("2000000", "2 million"), ("3 apples", "3"), (r"15\pi\text{ cm}", r"15\pi"),
     ("-10", "-10°F"),
     ("86400", "86,400"), ("7{,}200", "7200"), ("10,\\!236", "10236"), (r"1\,000\,000", "1000000"),
-    ("100, 200", "100,200"),
+    ("(1,000, 2)", "(1000,2)"), ("(1,000, -2)", "(1000,-2)"), ("(1,000,2)", "(1, 0, 2)"), ("(100,200)", "(100, 200)"),
+    ("1,000, 2", "2, 1000"), ("118000", "118 000"), ("1234567.5", "1 234 567.5"), ("118000", "118\u2009000 km"),
     ("(4,-1)", "( 4 , -1 )"), ("1,2", "2, 1"), ("1, 4, 6", r"1, 4 \text{ and } 6"), (r"\{1,2\}", "2,1"),
     ("5; 15; 20", "20, 5, 15"),
     (r"(r,\theta)=(2,\pi/6)", r"\left(2,\frac{\pi}{6}\right)"), ("2,4,x", "x,4,2"), (r"\{\}", r"\emptyset"),
@@ -99,6 +113,12 @@ RIGHT = [
     ("5+i", "i+5"), (r"\frac{1}{1+\sqrt2}", r"\sqrt2-1"),
     (r"7\sqrt{2}", "7*sqrt(2)"), ("9π", r"9\pi"), (r"\frac{x^2-1}{x-1}", "x+1"), ("(1+i)^2", "2i"),
     (r"\sqrt{-4}", "2i"), (r"\sin(2x)", r"\sin(x+x)"),
+    (r"\begin{pmatrix}\frac12&0\\0&2\end{pmatrix}", r"\left[\begin{array}{cc}0.5&0\\0&2\end{array}\right]"),
+    (r"\begin{bmatrix} 1 \\ 2 \end{bmatrix}", r"\left( \begin{array}{r} 1 \\ 2 \end{array} \right)"),
+    (r"\frac12", r"\frac 1 2"), (r"\sqrt[3]{54}", "3∛2"), ("2", "∛8"), ("2", "∜16"), ("15", r"\frac{6!}{2!\,4!}"),
+    ("15", "6!/(2!4!)"), ("xy", "x y"), ("xy", "yx"), ("ab", "ba"), ("xyz", "zxy"),
+    (r"\sin^2 x", r"\sin(x)^2"), (r"(\ln x)^2", r"\ln(x)^2"), (r"\frac12", r"\cos(60)^\circ"),
+    ("30°C", "30 degrees"), (r"30^\circ", "30 degrees"), ("BAD_{16}", "bad_{16}"),
     (r"\begin{pmatrix}1/4\\-2\end{pmatrix}", r"\begin{bmatrix}0.25\\-2\end{bmatrix}"), (r"\infty", r"+\infty"),
     (r"-\infty", "-infinity"),
     (r"\\frac{1}{4}", r"\frac14"), ("30", "thirty"), (r"\cos^2 x", r"1-\sin^2 x"), (r"\log 100", r"2\log 10"),
@@ -108,9 +128,20 @@ RIGHT = [
 ]  # fmt: skip
 
 UNDECIDED = [
-    ("1/2x", "x/2"), ("1, 2", "[1, 2]"), ("101_2", "5"), ("1:2", "1/2"), ("5", "red apple 5"), ("2", "2:00 pm"),
-    ("6 red apples", "6 apples"), ("ab", "ba"), ("15", "15/"), (r"2\ln x", r"\ln x^2"), (r"\log 100", "2"),
-    ("(-2)^{1/3}", r"-\sqrt[3]{2}"), ("y=x^2", "f(x)=x^2"), ("118000", "118 000"), ("5", r"x\approx 5"),
+    ("1/2x", "x/2"), ("101_2", "5"), ("1:2", "1/2"), ("5", "red apple 5"), ("2", "2:00 pm"),
+    ("6 red apples", "6 apples"), ("on", "no"), ("AB", "BA"), (r"2\ln x", r"\ln x^2"), (r"\log 100", "2"),
+    ("(-2)^{1/3}", r"-\sqrt[3]{2}"), ("y=x^2", "f(x)=x^2"), ("5", r"x\approx 5"),
+    ("3", r"\frac 1 2 6"), ("8", "2!4"), ("24", "4!!"), ("cm", "mc"), ("act", "cat"), ("2x", "7/0"), ("5", "x/0"),
+    ("7", r"\foo{7}"), ("2/3", "0.6666..."), ("1", "0.999..."), ("10", "10+John's age"), ("no solution", "none"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{vmatrix}1&2\\3&4\end{vmatrix}"),
+    ("-2", r"\left|\begin{array}{cc}1&2\\3&4\end{array}\right|"), ("1, 2, 3, 4", r"1, 2, \ldots, 4"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\left\{\begin{array}{c}1\\2\end{array}\right."),
+]  # fmt: skip
+
+MALFORMED = [
+    ("7", "7 8 9"), ("7", "7 8"), ("12", "1 2"), ("7", r"\frac{7}{0}"), ("7", "7/0"), ("0", r"\frac{0}{0}"),
+    ("7", "???"), ("7", "(7"), ("7", "7 +"), ("7", "7)"), ("7", "7?"), ("7", r"7\cdot"), ("7", "*7"), ("15", "15/"),
+    ("1000", "1 0 0 0"), ("0", "0 000"), (r"\sqrt 2", r"\sqrt 2 +"), (r"\pi", "3 1 4"),
 ]  # fmt: skip
 
 HOSTILE = [
@@ -146,6 +177,16 @@ def test_equal_answers_are_equal_both_ways(gold: str, answer: str) -> None:
 def test_what_the_tiers_cannot_tell_is_undecided(gold: str, answer: str) -> None:
     assert check(gold, answer).equivalent is None
     assert check(answer, gold).decided_by == "undecided"
+
+
+@pytest.mark.parametrize(("gold", "answer"), MALFORMED)
+def test_broken_numbers_are_wrong_and_say_so(gold: str, answer: str) -> None:
+    assert check(gold, answer) == check(answer, gold) == Check(False, "malformed")
+
+
+@pytest.mark.parametrize(("gold", "answer"), [("7", r"\approx 7.01"), ("16", "0.6666..."), ("24", "10+John's age")])
+def test_what_is_near_another_number_is_wrong(gold: str, answer: str) -> None:
+    assert check(gold, answer).equivalent is check(answer, gold).equivalent is False
 
 
 @pytest.mark.parametrize("answer", HOSTILE)

@@ -50,8 +50,8 @@ def test_gsm8k_solutions_of_four_models(shared_data: Path) -> None:
 
 def test_gsm8k_completions_of_many_models(shared_data: Path) -> None:
     large = outcomes(shared_data / "model_outputs" / "gsm8k_test_llms.jsonl.gz", "number")
-    # The 20 are equal numbers labelled wrong (data README); 21 of the texts labelled right mark no answer at all.
-    assert large[("True", False)] == 20
+    # The 21 are equal numbers labelled wrong (data README, and `118 000`); 21 texts labelled right mark no answer.
+    assert large[("True", False)] == 21
     assert large[("False", True)] <= 30
     assert large[("undecided", True)] + large[("undecided", False)] <= 0.005 * large.total()
     small = outcomes(shared_data / "model_outputs" / "gsm8k_test_small.jsonl.gz", "number")
@@ -64,7 +64,7 @@ def test_math_and_arc_completions(shared_data: Path) -> None:
     assert math == {("True", True): 370, ("False", False): 37, ("True", False): 1}  # the one: 10{,}000 and 10000
     arc = outcomes(shared_data / "model_outputs" / "arc_test_small.jsonl", "choice")
     assert arc[("True", False)] == 0
-    assert arc[("False", True)] <= 20
+    assert arc[("False", True)] <= 16
 
 
 def test_rule_labelled_predictions(shared_data: Path) -> None:

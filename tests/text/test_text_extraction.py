@@ -21,7 +21,8 @@ from tutelage.text.extraction import extract, last_box
         "<answer></answer>", "####", "#### ",
         "The total is 9.", "1 + 1 = 2", "\\boxed 5 is unclosed \\boxed{", "answer", "#### Step 3: add them",
         "The answer is:\n\n",
-        "The answer is 5, that is \\boxed{5",
+        "The answer is 5, that is \\boxed{5", "The answer is []", "#### []", "\\boxed 36", "\\boxed 3.5",
+        "\\boxed{7} \\boxed{}",
     ],
 )  # fmt: skip
 def test_no_answer(text: str) -> None:
@@ -43,7 +44,27 @@ def test_no_answer(text: str) -> None:
         ("\\boxed{2}, \\boxed{3} or \\boxed{5}", "2, 3, 5", "boxed_list"),
         ("$x=\\boxed{2} \\text{ and } y=\\boxed{9}$", "2, 9", "boxed_list"),
         ("\\boxed{1} no no no \\boxed{2}", "2", "boxed"),
-        ("\\boxed{3}\\boxed{4}", "4", "boxed"),
+        ("\\boxed{3}\\boxed{4}", "3, 4", "boxed_list"),
+        ("\\boxed{1} \\boxed{2}\n\\boxed{7}", "1, 2, 7", "boxed_list"),
+        ("\\[\\boxed{1}\\]\n\n\\[\\boxed{7}\\]", "1, 7", "boxed_list"),
+        ("\\boxed{7}\n\\boxed{7}", "7", "boxed"),
+        ("\\boxed{7}, \\boxed{7}", "7, 7", "boxed_list"),
+        ("\\boxed{1} so \\boxed{7}", "7", "boxed"),
+        ("\\boxed{1} = \\boxed{7}", "7", "boxed"),
+        ("- \\boxed{1}\n- \\boxed{7}", "1, 7", "boxed_list"),
+        ("1. \\boxed{1}\n2. \\boxed{7}", "1, 7", "boxed_list"),
+        ("\\boxed{1}" + " " * 200 + "\\boxed{7}", "1, 7", "boxed_list"),
+        ("\\boxed 1 \\boxed 7", "1, 7", "boxed_list"),
+        ("So $\\boxed 3$.", "3", "boxed"),
+        ("so \\boxed 3", "3", "boxed"),
+        ("The answer is 9. \\boxed 36", "9", "answer_is"),
+        ("Put it in \\boxed a moment. The answer is 9.", "9", "answer_is"),
+        ("The answer is 3. Final answer: []", "3", "answer_is"),
+        ("So the answer must be 3.", "3", "answer_is"),
+        ("The answer is 3. The answer must be an integer.", "3", "answer_is"),
+        ("#### 30. Jeff walks 30 miles in a week", "30", "hashes"),
+        ("#### 3. Add all 4 numbers", "3. Add all 4 numbers", "hashes"),
+        ("#### 3. Add all 3 numbers\nThat is 7.", "3. Add all 3 numbers", "hashes"),
         ("The answer is 90. $\\boxed{80}$", "80", "boxed"),
         ("\\boxed{80} The answer is 90.", "80", "boxed"),
         ("<think>26?</think> The answer is 28.", "28", "answer_is"),
@@ -122,6 +143,28 @@ def test_last_number_is_a_fallback_on_request_only() -> None:
     assert extract("They are 3, then 1,200.5 in all.", last_number=True).answer == "1,200.5"
     assert extract("\\boxed{7", last_number=True).answer is None  # an unclosed box is no answer
     assert extract("none at all", last_number=True).answer is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The best answer is B. This answer is justified by the fact that a plant grows.", "B"),
+        ("The answer is B. The answer is based on the second law.", "B"),
+        ("The answer is B. No, the answer is not B.", "not B"),
+        ("The answer is B. Actually the answer is not B but C.", "not B but C"),
+        ("The answer is B. The answer is C.", "C"),
+        ("The answer is C because A is wrong.", "C"),
+        ("The answer is something else.", "something else"),
+    ],
+)
+def test_in_multiple_choice_the_last_marker_that_names_an_option_counts(text: str, answer: str) -> None:
+    assert extract(text, "choice").answer == answer
+
+
+def test_options_are_known_by_their_text_and_labels() -> None:
+    choices = Choices(("1", "2"), ("a dog", "a cat"))
+    assert extract("The answer is a cat. The answer is a matter of taste.", choices=choices).answer == "a cat"
+    assert extract("The answer is 2. The answer is not the dog.", choices=choices).answer == "2"
 
 
 def test_a_label_line_is_no_marker_in_multiple_choice() -> None:

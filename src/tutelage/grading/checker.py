@@ -18,17 +18,20 @@ from fractions import Fraction
 from typing import Literal
 
 from tutelage.grading.choices import check_choice, letters_of
-from tutelage.grading.comparing import compare, fold, tree_of
+from tutelage.grading.comparing import compare, fold
 from tutelage.grading.identities import decide
+from tutelage.grading.scalars import is_undefined, tree_of
 from tutelage.records import AnswerKind, Choices
 from tutelage.text.answers import UnreadableGold, rational_of, read_answer, read_gold
+from tutelage.text.malformed import is_malformed
 from tutelage.text.normalise import MAX_ANSWER, is_readable
 from tutelage.text.pasted import bare
-from tutelage.text.values import Named, Scalar, Value
+from tutelage.text.values import Named, Opaque, Scalar, Value
 
 DecidedBy = Literal[
-    "too_long", "string", "rational", "algebra", "modular", "numeric", "structure", "text", "choice", "undecided"
-]
+    "too_long", "string", "rational", "algebra", "modular", "numeric", "structure", "malformed", "text", "choice",
+    "undecided",
+]  # fmt: skip
 RULES_VERSION = "2"
 """Changes whenever a verdict may change."""
 
@@ -171,10 +174,16 @@ def _letters(gold: str, answer: str) -> bool | None:
     return None
 
 
+def _is_broken(value: Value) -> bool:
+    return is_undefined(value) if isinstance(value, Scalar) else isinstance(value, Opaque) and is_malformed(value.text)
+
+
 def _tier(first: Value, second: Value) -> DecidedBy:
     first, second = (value.value if isinstance(value, Named) else value for value in (first, second))
     if rational_of(first) is not None and rational_of(second) is not None:
         return "rational"
+    if any(_is_broken(value) for value in (first, second)):
+        return "malformed"
     if isinstance(first, Scalar) and isinstance(second, Scalar):
         return decide(tree_of(first), tree_of(second))[1]
     return "structure"

@@ -12,15 +12,20 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from tutelage.grading import numeric
 from tutelage.grading.identities import is_equal, is_proportional
 from tutelage.grading.matching import match_ordered, match_regions, match_unordered
-from tutelage.grading.prose import against_number, against_numbers, against_structure, is_unfinished
-from tutelage.text.answers import read_list
-from tutelage.text.expressions import Tree, symbols
-from tutelage.text.naming import is_function
+from tutelage.grading.prose import (
+    against_nothing,
+    against_number,
+    against_numbers,
+    against_structure,
+    is_unfinished,
+)
+from tutelage.grading.scalars import against_text, compare_scalars, is_number, is_symbol, tree_of
+from tutelage.text.expressions import Tree
+from tutelage.text.malformed import is_malformed
+from tutelage.text.naming import is_function, product_of
 from tutelage.text.regions import has_relation
-from tutelage.text.units import units_match
 from tutelage.text.values import (
     ELLIPSIS,
     Based,
@@ -67,75 +72,21 @@ def compare(first: Value, second: Value, tolerance: Fraction | None = None) -> R
     return None
 
 
-def _scalars(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:
-    values = _values(first, second, tolerance)
-    units = units_match(first.unit, second.unit)
-    if values is False or units is False:
-        return False
-    return None if values is None or units is None else True
-
-
-def _values(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:
-    if first.too_large or second.too_large:
-        return None if first.too_large and second.too_large else False
-    if first.value is None or second.value is None:
-        return _trees(first, second, tolerance)
-    if is_close(first.value, second.value, tolerance):
-        return True
-    if first.percent == second.percent:
-        return False
-    # 45 % equals 45 and 0.45 where only one side has the sign.
-    percent, plain = (first.value, second.value) if first.percent else (second.value, first.value)
-    return is_close(percent / 100, plain, tolerance)
-
-
-def _trees(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:
-    if first.percent != second.percent:
-        percent, plain = (first, second) if first.percent else (second, first)
-        ratio: Tree = ("div", tree_of(percent), ("num", Fraction(100)))
-        results = (is_equal(tree_of(first), tree_of(second)), is_equal(ratio, tree_of(plain)))
-        return True if True in results else None if None in results else False
-    result = is_equal(tree_of(first), tree_of(second))
-    if result is False and tolerance is not None:
-        values = numeric.value_of(tree_of(first)), numeric.value_of(tree_of(second))
-        return values[0] is not None and values[1] is not None and is_close(values[0], values[1], tolerance)
-    return result
-
-
-def tree_of(value: Scalar) -> Tree:
-    """The expression of a scalar; a literal's own number where it has none."""
-    return ("num", value.value) if value.tree is None or value.value is not None else value.tree
-
-
-def is_number(value: Scalar) -> bool:
-    """Whether the scalar is certainly one number: rational, or an expression of constants only."""
-    return value.value is not None or (value.tree is not None and symbols(value.tree) <= {"pi", "e", "i"})
-
-
-def is_symbol(value: Scalar) -> bool:
-    """Whether the scalar is nothing but a symbol, which may stand for anything."""
-    return value.tree is not None and value.tree[0] == "sym"
-
-
-def is_close(first: Fraction, second: Fraction, tolerance: Fraction | None) -> bool:
-    """Equal, or within the relative tolerance of the larger."""
-    if first == second:
-        return True
-    return tolerance is not None and abs(first - second) <= tolerance * max(abs(first), abs(second))
-
-
 def _words(first: Words, second: Words, tolerance: Fraction | None) -> Result:
     if fold(first.words) == fold(second.words):
         # `x^2` is not `X^2`: a short run of letters may be a product of variables.
         return None if first.is_short and second.is_short and first.text.swapcase() == second.text else True
     if first.is_short and second.is_short and sorted(first.text) == sorted(second.text):
-        return None
+        return True if product_of(first.text) and product_of(second.text) else None
     return False
 
 
 def _words_scalar(words: Words, scalar: Scalar, tolerance: Fraction | None) -> Result:
     if not is_number(scalar):
         # A short run of letters may be a product of the same symbols.
+        product = product_of(words.text) if words.is_short and not scalar.unit and not scalar.percent else None
+        if product is not None:
+            return is_equal(product, tree_of(scalar))
         return None if words.is_short or is_symbol(scalar) else False
     return False if words.is_short else against_number(words.text, scalar.value)
 
@@ -143,7 +94,9 @@ def _words_scalar(words: Words, scalar: Scalar, tolerance: Fraction | None) -> R
 def _opaque_scalar(opaque: Opaque, scalar: Scalar, tolerance: Fraction | None) -> Result:
     if is_unfinished(opaque.text) or (has_relation(opaque.text) and is_number(scalar)):
         return False
-    return against_number(opaque.text, scalar.value) if is_number(scalar) else None
+    if not is_number(scalar):
+        return None
+    return False if is_malformed(opaque.text) else against_text(scalar, opaque.text, tolerance)
 
 
 def _opaque(opaque: Opaque, other: Value, tolerance: Fraction | None) -> Result:
@@ -157,21 +110,26 @@ def _opaque_structure(opaque: Opaque | Words, other: Value, tolerance: Fraction 
 def _groups(first: Group, second: Group, tolerance: Fraction | None) -> Result:
     kinds = {first.brackets, second.brackets}
     if ELLIPSIS in first.items or ELLIPSIS in second.items:
-        return (
-            match_ordered(first.items, second.items, compare, tolerance)
-            if len(first.items) == len(second.items)
-            else None
-        )
+        return _open_ended(first, second, tolerance)
     if kinds == {"tuple"} or kinds == {"square"}:
         return match_ordered(first.items, second.items, compare, tolerance)
     if kinds <= {"list", "set"}:
         return _unordered(first, second, tolerance)
     if kinds == {"tuple", "square"} and len(first.items) == len(second.items) == 2:
         return False  # open and closed interval, or point and interval
-    if "square" in kinds:
-        # `[1, 2, 3]` may be a list in a programming notation: never equal here, provably different if the members are.
-        return False if match_unordered(first.items, second.items, compare, tolerance) is False else None
+    if kinds == {"tuple", "square"}:
+        # `[1, 2, 3]` may be the same vector in other brackets: never equal here, different if the members are.
+        return False if match_ordered(first.items, second.items, compare, tolerance) is False else None
     return False
+
+
+def _open_ended(first: Group, second: Group, tolerance: Fraction | None) -> Result:
+    r"""`1, 2, \ldots` goes on for ever, so it is no list that ends; what other dots stand for is not known."""
+    if any(a.items[-1] == ELLIPSIS and ELLIPSIS not in b.items for a, b in ((first, second), (second, first))):
+        return False
+    return (
+        match_ordered(first.items, second.items, compare, tolerance) if len(first.items) == len(second.items) else None
+    )
 
 
 def _unordered(first: Group, second: Group, tolerance: Fraction | None) -> Result:
@@ -188,17 +146,16 @@ def _unordered(first: Group, second: Group, tolerance: Fraction | None) -> Resul
 
 
 def _group_scalar(group: Group, scalar: Scalar, tolerance: Fraction | None) -> Result:
-    if group.brackets == "list" and "," in scalar.text and scalar.tree is None:
-        # `100,200` is 100200 by the rule for thousands, but a list where the other side is one.
-        return compare(group, read_list(scalar.text), tolerance) or False
     return None if group.brackets in ("tuple", "square") and is_symbol(scalar) else False
 
 
 def _group_words(group: Group, words: Words, tolerance: Fraction | None) -> Result:
     """`Tom and Ann` is not `Tom`; a text that names all members may be the same list in other words."""
     names = [fold(item.words) for item in group.items if isinstance(item, Words)]
+    if not group.items:
+        return against_nothing(words.words)
     if all(isinstance(item, Scalar) and is_number(item) for item in group.items):
-        return against_numbers(words.text) if group.items else None
+        return against_numbers(words.text)
     if group.brackets != "list" or len(names) < len(group.items) or len(names) < 2:
         return None
     return None if all(name in fold(words.words) for name in names) else False
@@ -310,6 +267,10 @@ def _based_scalar(based: Based, scalar: Scalar, tolerance: Fraction | None) -> R
         return False
 
 
+def _based_words(based: Based, words: Words, tolerance: Fraction | None) -> Result:
+    return against_numbers(words.text)
+
+
 def _matrices(first: Matrix, second: Matrix, tolerance: Fraction | None) -> Result:
     if [len(row) for row in first.rows] != [len(row) for row in second.rows]:
         return False
@@ -345,7 +306,7 @@ def _never(first: Any, second: Any, tolerance: Fraction | None) -> Result:
 
 
 _TABLE: dict[tuple[type, type], Callable[[Any, Any, Fraction | None], Result]] = {
-    (Scalar, Scalar): _scalars,
+    (Scalar, Scalar): compare_scalars,
     (Words, Words): _words,
     (Words, Scalar): _words_scalar,
     (Group, Group): _groups,
@@ -373,8 +334,10 @@ _TABLE: dict[tuple[type, type], Callable[[Any, Any, Fraction | None], Result]] =
     (Equation, Scalar): _never,
     (Ratio, Ratio): _ratios,
     (Ratio, Scalar): _ratio_scalar,
+    (Ratio, Group): _never,
     (Based, Based): _based,
     (Based, Scalar): _based_scalar,
+    (Based, Words): _based_words,
     (Matrix, Matrix): _matrices,
     (Matrix, Scalar): _if_number,
     (Matrix, Group): _matrix_group,

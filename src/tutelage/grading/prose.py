@@ -34,6 +34,11 @@ _REGION_WORDS = re.compile(
     r"\b(?:real|reals|all|any|every|positive|negative|less|greater|more|between|empty|infinit\w*|interval|none|no)\b",
     re.I,
 )
+_DENIAL = re.compile(
+    r"\b(?:no|not|none|never|nothing|neither|nor|empty|null|void|nil|without|cannot|can't|dne)\b|n't\b|"
+    r"impossible|undefined|inconsistent|contradict|exist|solution|zero",
+    re.I,
+)
 _UNFINISHED = re.compile(r"\\(?:i*int|oint|sum|prod|lim|limsup|liminf)(?![A-Za-z])")
 """Operators that ask for a computation: a text with one is a question, not its answer."""
 
@@ -73,6 +78,11 @@ def against_number(text: str, value: Fraction | None) -> Result:
 def against_numbers(text: str) -> Result:
     """Whether a text without digits can be a list or tuple of numbers: False, unless it says numbers."""
     return None if _NUMBER.search(text) or _NUMERAL.search(text) else False
+
+
+def against_nothing(words: str) -> Result:
+    """Whether a text can say that there is no solution: not without a word that denies, nor `no` alone."""
+    return None if _DENIAL.search(words) and words != "no" else False
 
 
 def against_structure(text: str) -> Result:

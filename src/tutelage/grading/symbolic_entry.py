@@ -24,8 +24,9 @@ from typing import Any, BinaryIO
 
 import sympy
 
-from tutelage.grading.comparing import compare, tree_of
+from tutelage.grading.comparing import compare
 from tutelage.grading.matching import match_ordered, match_regions, match_unordered
+from tutelage.grading.scalars import tree_of
 from tutelage.grading.worker_loop import Mark, run_items
 from tutelage.text.answers import read_answer
 from tutelage.text.expressions import Tree

@@ -55,7 +55,12 @@ _THOUSANDS = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _PERCENT = re.compile(r"(.+?) ?(?:%|(?:percent|pct|per cent)\b)", re.IGNORECASE)
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([ap])\.? ?m\.?)?", re.IGNORECASE)
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
-_MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array|smallmatrix)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_MATRIX = re.compile(
+    r"(?P<open>[(\[]?)\\begin\{(?P<name>[pbB]?matrix|array|smallmatrix)\}(?:\{[clr|]*\})?(?P<body>.*)\\end\{(?P=name)\}"
+    r"(?P<close>[)\]]?)",
+    re.DOTALL,
+)
+_FENCES = frozenset(("", "()", "[]"))
 _BUILT = re.compile(r"\\\{ ?((?:\\[A-Za-z]+|[A-Za-z])) ?(?:\\in ?(?:\\reals) ?)?(?:\||:|\\mid) ?(.+)\\\}")
 _ANGLED = re.compile(r"(?:sin|cos|tan|sec|csc|cot|cis)(?![A-Za-z])")
 _TO = re.compile(r"([0-9]+) (?:to|is to) ([0-9]+)(?: (?:to|is to) ([0-9]+))?")
@@ -128,12 +133,6 @@ def rational_of(value: Value) -> Fraction | None:
     return value.value if isinstance(value, Scalar) else None
 
 
-def read_list(text: str) -> Value:
-    """The normalised text read as a comma list even where it looks like thousands groups (`100,200`)."""
-    items = [_read(item.strip(), 1) for item in split_top(text, ",")]
-    return Group(text, "list", tuple(items))
-
-
 def _read(text: str, depth: int) -> Value:
     if depth > _MAX_DEPTH or not text:
         return Opaque(text)
@@ -149,9 +148,9 @@ def _read(text: str, depth: int) -> Value:
 
 def _matrix(text: str, depth: int) -> Value | None:
     match = _MATRIX.fullmatch(text)
-    if match is None:
+    if match is None or match["open"] + match["close"] not in _FENCES:
         return Opaque(text) if r"\begin" in text else None
-    rows = [row for row in match[2].replace("\\cr", "\\\\").split("\\\\") if row.strip()]
+    rows = [row for row in match["body"].replace("\\cr", "\\\\").split("\\\\") if row.strip()]
     cells = tuple(tuple(_read(cell.strip(), depth + 1) for cell in row.split("&")) for row in rows)
     return Matrix(text, cells) if cells else None
 
@@ -184,6 +183,12 @@ def _join_thousands(text: str) -> str:
         return match.group() if is_inside else match.group().replace(",", "")
 
     return _THOUSANDS.sub(join, text) if "," in text else text
+
+
+def _join_thousands_beside_spaces(inside: str) -> str:
+    """In `(1,000, 2)` the spaced comma separates, so that the other one does not; `(100,200)` is a pair."""
+    is_spaced = any(part.startswith(" ") for part in split_top(inside, ",")[1:])
+    return _join_thousands(inside) if is_spaced else inside
 
 
 def _is_list(value: Group) -> bool:
@@ -243,7 +248,7 @@ def _bracketed(text: str, depth: int) -> Value | None:
     if pair is None:
         return None
     opening, inside, closing = pair
-    parts = [part.strip() for part in split_top(inside, ",;")]
+    parts = [part.strip() for part in split_top(_join_thousands_beside_spaces(inside), ",;")]
     if {opening, closing} == {"(", "]"} or {opening, closing} == {"[", ")"} or r"\infty" in inside:
         if len(parts) != 2 or opening == r"\{":
             return Opaque(text)

@@ -16,7 +16,7 @@ from tutelage.text.regions import read_interval
 from tutelage.text.units import canonical_unit
 from tutelage.text.values import ELLIPSIS, EMPTY_SET, Based, Infinite, Region, Scalar, Value, Words
 
-_NUMBER = re.compile(r"([+-]?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?:\.([0-9]*))?")
+_NUMBER = re.compile(r"([+-]?)([0-9]{1,3}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?: [0-9]{3})+|[0-9]*)(?:\.([0-9]*))?")
 _REPEATING = re.compile(r"([+-]?)([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\{?([0-9]+)\}?")
 _SCIENTIFIC = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,3})")
 _MIXED = re.compile(r"([+-]?)([0-9]+)(?: | and )([0-9]+)/([0-9]+)")
@@ -45,7 +45,7 @@ def read_literal(text: str) -> Scalar | None:
         sign, whole, decimals = match.groups()
         if not whole and not decimals:
             return None
-        digits = whole.replace(",", "") + (decimals or "")
+        digits = whole.replace(",", "").replace(" ", "") + (decimals or "")
         value = Fraction(int(digits), 10 ** len(decimals)) if decimals else Fraction(int(digits))
         return Scalar(text, -value if sign == "-" else value)
     match = _SCIENTIFIC.fullmatch(text)
@@ -87,13 +87,20 @@ def read_based(text: str) -> Based | Scalar | None:
     if match is None:
         return None
     name = match[2] or match[3] or match[4]
-    if not any(char.isdigit() for char in match[1]) and not (name == "16" and len(match[1]) > 1):
-        return None  # `a_1` is a symbol
     base = int(name) if name.isdigit() else _BASES.get(name, 0)
+    if not any(char.isdigit() for char in match[1]) and not _are_digits(match[1], base):
+        return None  # `a_1` is a symbol
     if base == 10 and match[1].lstrip("-").isdigit():
         return Scalar(text, Fraction(int(match[1])))
     sign, digits = match[1].startswith("-"), match[1].lstrip("-").lstrip("0").upper() or "0"
     return Based(text, "-" * sign + digits, base) if base else None
+
+
+def _are_digits(letters: str, base: int) -> bool:
+    """Whether several letters are a number of a base above ten; small ones only of base sixteen."""
+    if len(letters) < 2 or not 10 < base <= 16 or (base != 16 and not letters.isupper()):
+        return False
+    return max(letters.upper()) <= "ABCDEF"[base - 11]
 
 
 def read_signed(text: str) -> str | None:

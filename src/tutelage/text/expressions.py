@@ -99,6 +99,9 @@ def _tokens(text: str) -> list[str]:
         elif number or operator:
             tokens.append(number or operator)
         elif tokens and position + 1 < len(text) and tokens[-1][-1].isdigit() and text[position + 1].isdigit():
+            if len(tokens) > 1 and tokens[-2] in (r"\frac", r"\binom") and len(tokens[-1]) == 1:
+                position = match.end()
+                continue  # `\frac 1 2` has two arguments
             if len(tokens) < 2 or tokens[-2] not in ("^", "_"):
                 raise NotAnExpression(text)  # "3 4" is no product
             tokens[-1:] = ["{", tokens[-1], "}"]  # "2^6 3^5" is one, and so is "log_2 8"
@@ -170,10 +173,15 @@ class _Parser:
                 break
             else:
                 is_number = token[0].isdigit() or token[0] == "."
-                if is_after_slash or (is_number and self.tokens[self.position - 1] not in ("}", ")")):
+                if is_after_slash or (is_number and not self.can_multiply()):
                     raise NotAnExpression("ambiguous product")
                 tree = ("mul", tree, self.factor())
         return ("neg", tree) if is_negative else tree
+
+    def can_multiply(self) -> bool:
+        """Whether the number that comes next is a factor beside what was read: after a group, `4!` after `2!`."""
+        before = self.tokens[self.position - 1]
+        return before in ("}", ")") or (before == "!" and self.tokens[self.position + 1 : self.position + 2] == ["!"])
 
     def signed_factor(self) -> Tree:
         if self.peek() == "-":
@@ -322,6 +330,12 @@ class _Parser:
     def operand(self) -> Tree:
         """The argument of a function: a group, or a product such as `2x` that runs to the next sign or function."""
         is_group = self.peek() in ("(", "{")
+        if self.peek() == "(":
+            argument = self.atom()  # the power in `\sin(x)^2` is that of the sine
+            while self.peek() == "°":
+                self.take()
+                argument = ("mul", argument, _HALF_TURN)
+            return argument
         argument = self.factor()
         if is_group and self.tokens[self.position - 1] in (")", "}"):
             return argument

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tutelage.records import AnswerKind, Choices
+from tutelage.text.announced import end_of_answer, end_of_line_answer, is_empty, mentions_option
 
 Method = Literal[
     "boxed", "boxed_list", "answer_tag", "hashes", "final_answer", "answer_is", "label", "last_number", "none"
@@ -23,6 +24,9 @@ Method = Literal[
 _SPECIAL = re.compile(r"(?:<\|?[A-Za-z_][A-Za-z_0-9]{0,30}\|?>|</s>|\[(?:PAD|EOS)\]|<｜[^<>｜]{1,40}｜>)\Z")
 _KEPT_TAGS = ("</answer>", "</think>", "<answer>", "<think>")
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
+_TOKEN_BOX = re.compile(
+    r"\\(?:boxed|fbox)\s+([0-9A-Za-z])(?=\s*(?:[$;)\]}]|[.,](?![0-9])|\\[)\]]|\\[bf]box|\\boxed|\Z))"
+)
 _GOLD_BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+([^\s${}\\]+?)(?=[\s$.,]))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _JOINT = re.compile(
@@ -30,6 +34,8 @@ _JOINT = re.compile(
     r"|\b(?:and|or|both|also|[a-zA-Z](?:_\{?\d\}?)?\s*=)(?![A-Za-z]))*"
 )
 _JOINT_WORD = re.compile(r",|;|\band\b|\bor\b")
+_NO_PROSE = re.compile(r"(?:[^\w=<>≈≠→⇒\\]|\\(?:quad|qquad|[^A-Za-z])|[0-9]{1,3}[.)]|_)*")
+"""What keeps two boxes apart without saying anything: space, delimiters, bullets."""
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
 _HEADING = re.compile(
     r"[*\s]*(?:step|part|case|example|question|problem|solution|conclusion|summary|explanation|verification|check|given|"
@@ -38,7 +44,8 @@ _HEADING = re.compile(
 )
 _MARKER = re.compile(
     r"(?P<final>\bfinal\s+(?:answer|result)s?\b[*_]*(?:\s*(?:is|are)\b|\s*[:：=])|\bfinal\s+answer\s*[*_]*\s*\n)"
-    r"|(?P<is>\banswer(?:s)?\b(?:\s+to\s+(?:the|this)\s+(?:question|problem))?[*_]*(?:\s*(?:is|are)\b|\s*[:：=])"
+    r"|(?P<is>\banswer(?:s)?\b(?:\s+to\s+(?:the|this)\s+(?:question|problem))?[*_]*(?:\s*(?:is|are)\b|\s*[:：=]"
+    r"|\s+must\s+be\b(?=[\s*_:]*(?:[-$\\(]*[0-9](?![0-9]*-[A-Za-z])|\\|(?-i:[A-J])(?![A-Za-z])(?! [a-z]))))"
     r"|\b(?:correct|right|best)\s+(?:option|choice)\s*(?:is\b|[:：])"
     r"|答案\s*(?:是|为|應為|应为)?\s*[:：]?|(?:故选|应选)\s*[:：]?|答\s*[:：]|最终结果\s*(?:是|为)\s*[:：]?)",
     re.IGNORECASE,
@@ -87,6 +94,15 @@ class Extraction:
     num_answers: int = 0
 
 
+class _Box(NamedTuple):
+    """Where a box starts and ends, and where its content does."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
 NOTHING = Extraction(None, "none")
 
 
@@ -110,8 +126,10 @@ def extract(
         return NOTHING
     found = _boxed(text, start, end)
     if found is None:
-        found = _tagged(text, start, end) or _hashed(text, start, end) or _marked(text, start, end)
-        if found is None and kind != "choice" and choices is None:
+        is_choice = kind == "choice" or choices is not None
+        found = _tagged(text, start, end) or _hashed(text, start, end)
+        found = found or _marked(text, start, end, choices, is_choice=is_choice)
+        if found is None and not is_choice:
             found = _labelled(text, start, end)
     if found is None or found.answer is None:
         if last_number and found is None:
@@ -152,25 +170,36 @@ def _visible(text: str) -> tuple[int, int]:
 def _boxed(text: str, start: int, end: int) -> Extraction | None:
     """The last complete box; None where there is no box at all, `NOTHING` where none is complete or it is empty."""
     openings = [match.end() - 1 for match in _BOX.finditer(text, start, end)]
-    if not openings:
-        return None
-    closing = _matching_braces(text, openings[0], end)
-    boxes: list[tuple[int, int, int]] = []
-    for match in _BOX.finditer(text, start, end):
-        brace = match.end() - 1
-        if brace in closing and (not boxes or match.start() >= boxes[-1][2]):
-            boxes.append((match.start(), brace + 1, closing[brace] + 1))
+    boxes = _closed_boxes(text, start, end)
     if not boxes:
-        return NOTHING
+        return NOTHING if openings else None
     group = _joined(text, boxes)
-    answers = [_unnested(text[a : b - 1]).strip() for _, a, b in group]
-    distinct = len({_unnested(text[a : b - 1]).strip() for _, a, b in boxes}) - len(set(answers)) + 1
-    has_later = openings[-1] > boxes[-1][2]
+    answers = [_unnested(text[box.first : box.last]).strip() for box in group]
+    distinct = len({_unnested(text[box.first : box.last]).strip() for box in boxes}) - len(set(answers)) + 1
+    has_later = bool(openings) and openings[-1] > boxes[-1].end
     if not all(answers):
         return NOTHING
-    span = (group[0][1], group[-1][2] - 1)
+    if len(set(answers)) == 1 and not _JOINT_WORD.search(text, group[0].end, group[-1].start):
+        group, answers = group[-1:], answers[-1:]  # one answer, boxed again
+    span = (group[0].first, group[-1].last)
     method: Method = "boxed" if len(group) == 1 else "boxed_list"
     return Extraction(", ".join(answers), method, span, not has_later, distinct)
+
+
+def _closed_boxes(text: str, start: int, end: int) -> list[_Box]:
+    r"""The complete outermost boxes in order, `\boxed 3` with its one token among them."""
+    closing: dict[int, int] | None = None
+    found = [_Box(*match.span(), *match.span(1)) for match in _TOKEN_BOX.finditer(text, start, end)]
+    for match in _BOX.finditer(text, start, end):
+        closing = _matching_braces(text, match.end() - 1, end) if closing is None else closing
+        brace = match.end() - 1
+        if brace in closing:
+            found.append(_Box(match.start(), closing[brace] + 1, brace + 1, closing[brace]))
+    boxes: list[_Box] = []
+    for box in sorted(found):
+        if not boxes or box.start >= boxes[-1].end:
+            boxes.append(box)
+    return boxes
 
 
 def _unnested(content: str) -> str:
@@ -193,12 +222,13 @@ def _matching_braces(text: str, start: int, end: int) -> dict[int, int]:
     return pairs
 
 
-def _joined(text: str, boxes: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """The last boxes, back to the first that is not joined to the next by a comma, `and` or `or` alone."""
+def _joined(text: str, boxes: list[_Box]) -> list[_Box]:
+    """The last boxes, back to the first that words or a relation keep apart from the next; `and`, `or` do not."""
     first = len(boxes) - 1
     while first > 0:
-        between = text[boxes[first - 1][2] : boxes[first][0]]
-        if len(between) > 60 or not _JOINT_WORD.search(between) or not _JOINT.fullmatch(between):
+        between = text[boxes[first - 1].end : boxes[first].start]
+        is_listed = len(between) <= 60 and _JOINT_WORD.search(between) and _JOINT.fullmatch(between)
+        if not is_listed and not _NO_PROSE.fullmatch(between):
             break
         first -= 1
     return boxes[first:]
@@ -222,35 +252,47 @@ def _hashed(text: str, start: int, end: int) -> Extraction | None:
     found: list[tuple[str, int, int]] = []
     for match in _HASHES.finditer(text, start, end):
         line = match.group(1).strip().strip("*#").strip()
-        if line and not line.endswith(":") and not _HEADING.match(line):
+        if line and not line.endswith(":") and not _HEADING.match(line) and not is_empty(line):
             found.append((line, match.start(1), match.end(1)))
     if not found:
         return None
     answer, first, last = found[-1]
+    if not text[last:end].strip():
+        answer = answer[: end_of_line_answer(answer)]  # a heading (`#### 3. Add all 3`) has more below it
     return Extraction(_tidy(answer), "hashes", (first, last), last < len(text), len({line for line, _, _ in found}))
 
 
-def _marked(text: str, start: int, end: int) -> Extraction | None:
-    """What follows the last marker that is followed by something; markers inside one sentence count as one."""
-    best: Extraction | None = None
+def _marked(
+    text: str, start: int, end: int, choices: Choices | None = None, *, is_choice: bool = False
+) -> Extraction | None:
+    """What follows the last marker that is followed by something; markers inside one sentence count as one.
+
+    In multiple choice a sentence in which no option is named (`This answer is justified by`) is passed over.
+    """
+    found: list[Extraction] = []
     answers: set[str] = set()
     consumed = start
     for match in list(_MARKER.finditer(text, start, end))[-_MAX_MARKERS:]:
-        if best is not None and match.start() < consumed:
-            best = None  # "Final answer: the answer is 5": the inner marker is nearer
+        if found and match.start() < consumed:
+            found.pop()  # "Final answer: the answer is 5": the inner marker is nearer
         taken = _take(text, match.end(), end)
         if taken is None:
             continue
-        first, last = taken
-        consumed = last
+        first, consumed = taken
+        last = end_of_answer(text, first, consumed)
         answer = _tidy(text[first:last])
-        if not answer:
+        if text.endswith("**", start, first):
+            answer = answer.replace("**", "")  # what was bold from before the answer on
+        if not answer or is_empty(answer):
             continue
         answers.add(answer)
         method: Method = "final_answer" if match.lastgroup == "final" else "answer_is"
-        best = Extraction(answer, method, (first, last), last < len(text), 0)
-    if best is None:
+        found.append(Extraction(answer, method, (first, last), last < len(text), 0))
+    if not found:
         return None
+    best = found[-1]
+    if is_choice:
+        best = next((one for one in reversed(found) if mentions_option(one.answer or "", choices)), best)
     return Extraction(best.answer, best.method, best.span, best.is_delimited, len(answers))
 
 

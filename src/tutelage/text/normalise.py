@@ -17,7 +17,8 @@ MAX_NESTING = 64
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‒": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "＝": "=", "／": "/",
     "⁄": "/", "∕": "/", "×": r"\times ", "✕": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "•": r"\cdot ",
-    "∗": "*", "π": r"\pi ", "θ": r"\theta ", "∞": r"\infty ", "√": r"\sqrt ", "°": r"\degree ", "º": r"\degree ",
+    "∗": "*", "π": r"\pi ", "θ": r"\theta ", "∞": r"\infty ", "√": r"\sqrt ",
+    "∛": r"\sqrt[3]", "∜": r"\sqrt[4]", "°": r"\degree ", "º": r"\degree ",
     "≤": r"\le ", "≥": r"\ge ", "≦": r"\le ", "≧": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ",
     "∩": r"\cap ", "∅": r"\emptyset ", "∈": r"\in ", "±": r"\pm ", "…": r"\ldots ", "⋯": r"\ldots ", "，": ",",
     "、": ",", "；": ";", "：": ":", "∶": ":", "．": ".", "。": ".", "（": "(", "）": ")", "［": "[", "］": "]",
@@ -68,11 +69,11 @@ _SUPERSCRIPTS = re.compile("[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")
 _SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _SMALL = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ₀₁₂₃₄₅₆₇₈₉", "-+0123456789n0123456789")
 _RELATIONS = ((re.compile(r"<=|=<"), r"\\le "), (re.compile(r">=|=>"), r"\\ge "), (re.compile(r"!=|<>"), r"\\ne "))
-_TIGHT = re.compile(r"(?<=[^A-Za-z0-9,]) +| +(?=[^A-Za-z0-9])")
-_AFTER_COMMA = re.compile(r", +(?=[^A-Za-z0-9 ])")
+_TIGHT = re.compile(r"(?<=[^A-Za-z0-9,]) +|(?<!,) +(?=[^A-Za-z0-9])")
 _INFINITY = re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
-_ROOT_SIGN = re.compile(r"√\s*([0-9]+(?:\.[0-9]+)?|[A-Za-z])")
+_ROOT_SIGN = re.compile(r"([√∛∜])\s*([0-9]+(?:\.[0-9]+)?|[A-Za-z])")
+_ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 _CURRENCY = "\x01"
 
 
@@ -92,7 +93,7 @@ def normalise(answer: str) -> str:
     if not text.isascii():
         text = _SUPERSCRIPTS.sub(lambda m: f"^{{{m.group().translate(_SMALL)}}}", text)
         text = _SUBSCRIPTS.sub(lambda m: f"_{{{m.group().translate(_SMALL)}}}", text)
-        text = _ROOT_SIGN.sub(r"\\sqrt{\1}", text).translate(_TRANSLATION)
+        text = _ROOT_SIGN.sub(lambda m: f"{_ROOTS[m[1]]}{{{m[2]}}}", text).translate(_TRANSLATION)
     text = _dollars(_strip_markup(text.removesuffix(".") if text.endswith("$.") else text)).strip()
     if "\\" in text or "{" in text:
         text = _latex(text)
@@ -103,8 +104,7 @@ def normalise(answer: str) -> str:
         text = _INFINITY.sub(r"\\infty", text)
     text = text.replace(_CURRENCY, "$")
     text = _SPACES.sub(" ", text).strip()
-    text = _AFTER_COMMA.sub(",", _TIGHT.sub("", text))
-    return _strip_end(text)
+    return _strip_end(_TIGHT.sub("", text))
 
 
 def is_readable(answer: str) -> bool:

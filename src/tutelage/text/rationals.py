@@ -37,6 +37,13 @@ def is_too_large(tree: Tree) -> bool:
     return False
 
 
+def divides_by_zero(tree: Tree) -> bool:
+    """Whether a division by the number 0 stands anywhere in the tree."""
+    if tree[0] == "div" and rational(tree[2]) == 0:
+        return True
+    return any(divides_by_zero(part) for part in tree[1:] if isinstance(part, tuple))
+
+
 def _value(tree: Tree) -> Fraction:
     kind = tree[0]
     if kind == "num":

@@ -15,7 +15,7 @@ _ALIASES = {
     "milligram": "mg", "liter": "l", "litre": "l", "milliliter": "ml", "millilitre": "ml", "inch": "in", "inche": "in",
     "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi", "lb": "lb", "ounce": "oz", "gallon": "gal",
     "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "dollar": "$", "usd": "$", "buck": "$",
-    "euro": "€", "eur": "€", "cent": "¢", "yen": "¥", "rupee": "₹", "degree": "°", "deg": "°", "unit": "unit",
+    "euro": "€", "eur": "€", "cent": "¢", "yen": "¥", "rupee": "₹", "degree": "deg", "unit": "unit",
     "cc": "cm^3", "people": "person", "persons": "person", "children": "child", "men": "man", "women": "woman",
     "newton": "n", "joule": "j", "watt": "w", "volt": "v", "hertz": "hz", "pascal": "pa", "yuan": "yuan", "rmb": "yuan",
     "celsius": "c", "fahrenheit": "f", "centigrade": "c", "squares": "square",
@@ -24,21 +24,21 @@ _ALIASES = {
 KNOWN = (frozenset(_ALIASES.values()) - {"unit", "person", "child", "man", "woman", "n", "j", "w", "v"}) | frozenset(
     (
         "m", "km", "cm", "mm", "kg", "g", "mg", "l", "ml", "in", "ft", "yd", "mi", "lb", "oz", "gal", "s",
-        "min", "h", "day", "week", "month", "year", "$", "€", "¢", "£", "¥", "₹", "°", "rad", "c", "f",
+        "min", "h", "day", "week", "month", "year", "$", "€", "¢", "£", "¥", "₹", "°", "deg", "rad", "c", "f",
     )
 )  # fmt: skip
 """Names that mean one thing; two different ones are provably different."""
 
 _CAPITALS = frozenset("LNJWVFC")
 """Units of one capital letter, which a number needs a space before."""
-_AMBIGUOUS = {"pound": ("lb", "£"), "°": ("°c", "°f", "c", "f"), "¥": ("yuan", "yen")}
+_AMBIGUOUS = {"pound": ("lb", "£"), "deg": ("°", "°c", "°f", "c", "f"), "¥": ("yuan", "yen")}
 """Names that may mean any of several."""
 _SCALES_OF_HEAT = frozenset(("c", "f", "celsius", "fahrenheit"))
 _FOREIGN = {
     "元": "yuan", "块": "yuan", "美元": "$", "米": "m", "厘米": "cm", "毫米": "mm", "千米": "km", "公里": "km",
     "千克": "kg",
     "公斤": "kg", "克": "g", "吨": "t", "升": "l", "毫升": "ml", "小时": "h", "分钟": "min", "分": "min", "秒": "s",
-    "天": "day", "周": "week", "月": "month", "个月": "month", "年": "year", "度": "°", "平方米": "m^2",
+    "天": "day", "周": "week", "月": "month", "个月": "month", "年": "year", "度": "deg", "平方米": "m^2",
     "平方厘米": "cm^2",
     "平方千米": "km^2", "立方米": "m^3", "立方厘米": "cm^3", "岁": "year",
 }  # fmt: skip
@@ -188,4 +188,4 @@ def _join(words: list[str]) -> str:
             parts.append(word + power)
             power = ""
     name = " ".join(parts).replace(" / ", "/")
-    return "°" + name[2:] if name in ("° c", "° f") else name
+    return "°" + name[-1] if name in ("° c", "° f", "deg c", "deg f") else name
