@@ -9,6 +9,7 @@ experiment alone looks at other problems (`test_steps`), and nothing is chosen b
     python benchmarks/reproduce_irpo_tuning.py --grid                       # about 10 minutes on one core
     python benchmarks/reproduce_irpo_tuning.py --grid irpo dpo --beta 1     # about 6
     python benchmarks/reproduce_irpo_tuning.py --losses --factors           # about 4 and 8
+    python benchmarks/reproduce_irpo_tuning.py --small-model FOLDER         # about 2, after school_small_model.py
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from tutelage.cli.threads import configure_threads
 
 configure_threads()  # before torch is imported
 
-from reproduce_irpo_plan import TUNED, WORLDS  # noqa: E402
+from reproduce_irpo_plan import PAPER_BETA as AT_PAPER_BETA  # noqa: E402
+from reproduce_irpo_plan import SMALL, TUNED, WORLDS  # noqa: E402
 from reproduce_lab import Lab, Learning, Practice, World, open_lab, practice_facts, timed  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "reproduce_iterative_rpo_tuning.jsonl"
@@ -99,6 +101,17 @@ def factors() -> Iterator[Trial]:
                 yield Trial(experiment, setting, method, world, TUNED["primer"][method], seed)
 
 
+def model_size(folder: Path) -> Iterator[Trial]:
+    """STaR against Iterative RPO at their tuned settings, and at the paper's beta, from a smaller model."""
+    # Rows name the model by what it is; where its folder lies is nobody's business.
+    world = replace(tuning_world("primer"), model=str(folder))
+    tuned = TUNED["primer"]
+    settings = [("star", tuned["star"]), ("irpo", tuned["irpo"]), ("irpo", AT_PAPER_BETA), ("irpo", SMALL)]
+    for method, how in [*settings, ("star", replace(SMALL, loss="sft"))]:
+        for seed in SEEDS:
+            yield Trial("model", f"0.17 M parameters, beta {how.beta:g}", method, world, how, seed)
+
+
 def losses() -> Iterator[Trial]:
     """Iterative RPO with STaR's learning rate and updates, only the weights of its two terms changed.
 
@@ -150,7 +163,8 @@ def run_trial(labs: Labs, trial: Trial) -> dict[str, Any]:
     weights, facts = lab.learn(trial.how, start, practice.pairing.pairs, curves=trial.experiment in ("alpha", "beta"))
     greedy = lab.measure(weights, votes=False)["greedy"]
     row = {"key": trial.key, "experiment": trial.experiment, "setting": trial.setting, "method": trial.method,
-           "seed": trial.seed, "how": asdict(trial.how), "world": asdict(trial.world)}  # fmt: skip
+           "seed": trial.seed, "how": asdict(trial.how),
+           "world": asdict(trial.world) | {"model": Path(trial.world.model).name}}  # fmt: skip
     facts["curves"] = {name: curve[-1] for name, curve in facts.get("curves", {}).items() if curve}
     row |= {"accuracy": greedy["accuracy"], "solved": greedy["solved"], "errors": greedy["errors"], **facts}
     return row | {"practice": practice_facts(lab, practice), "cpu_seconds": timed(began)}
@@ -169,6 +183,7 @@ def main() -> None:
     parser.add_argument("--beta", type=float, default=PAPER_BETA, help="of the grid's preference losses")
     parser.add_argument("--factors", action="store_true")
     parser.add_argument("--losses", action="store_true")
+    parser.add_argument("--small-model", type=Path, metavar="FOLDER", help="what school_small_model.py made")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     trials: list[Trial] = []
@@ -176,6 +191,7 @@ def main() -> None:
         trials += grid(options.world, options.grid or list(LOSS_OF), options.beta)
     trials += factors() if options.factors else ()
     trials += losses() if options.losses else ()
+    trials += model_size(options.small_model) if options.small_model else ()
     done, labs = {row["key"] for row in known_rows(options.results)}, Labs()
     for trial in trials:
         if trial.key in done:

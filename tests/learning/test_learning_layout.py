@@ -1,4 +1,4 @@
-"""Layout of passes: every token once, within budget, little padding; siblings share a prompt and nothing else."""
+"""Layout of passes: every token once, within budget, little padding; rows share their beginnings and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.learning.batches import Row
-from tutelage.learning.layout import line_length, make_pass, plan_groups, split_by_length
+from tutelage.learning.layout import (
+    common_length,
+    line_length,
+    make_pass,
+    plan_groups,
+    share_beginnings,
+    split_by_length,
+)
 
 
 def row_of(length: int, start: int = 2) -> Row:
@@ -63,18 +70,63 @@ def test_split_by_length_is_the_cheapest_of_all(lengths: list[int], overhead: in
     st.lists(st.tuples(st.integers(3, 40), st.integers(3, 40)), min_size=1, max_size=20),
     st.integers(20, 400),
     st.integers(0, 100),
-    st.booleans(),
+    st.sampled_from([None, 0.0, 0.01]),
 )
-def test_groups_cover_every_row_once_and_keep_the_budget(sizes, budget: int, overhead: int, share: bool):
+def test_groups_cover_every_different_row_once_and_keep_the_budget(sizes, budget: int, overhead: int, cost):
     items = [(row_of(a), row_of(b)) for a, b in sizes]
-    groups = plan_groups(items, token_budget=budget, overhead=overhead, share_prompts=share)
+    groups = plan_groups(items, token_budget=budget, overhead=overhead, attention_cost=cost)
     assert sorted(i for group in groups for i in group.items) == list(range(len(items)))
     for group in groups:
-        keys = sorted(key for lines in group.passes for line in lines for key in line)
-        assert keys == sorted((item, side) for item in group.items for side in (0, 1))
-        made = [make_pass([[items[i][s] for i, s in line] for line in lines]) for lines in group.passes]
+        rows = [row for lines in group.passes for line in lines for row in line]
+        assert len(rows) == len(set(rows)) and set(rows) == {row for i in group.items for row in items[i]}
+        made = [make_pass(lines) for lines in group.passes]
         assert group.num_padded == sum(batch.input_ids.numel() for batch in made)
         assert group.num_padded <= budget or len(group.items) == 1
+
+
+def test_a_few_long_lines_are_not_padded_to_at_the_cost_of_all_others():
+    # 4 rows of one beginning and 3 of others: one line of 4 would make every pass longer than seven rows apart
+    family = [Row((1, 2, k, *range(10, 30)), 2, (1.0,) * 21) for k in range(3, 7)]
+    others = [Row((k, *range(40, 61)), 1, (1.0,) * 21) for k in range(50, 53)]
+    (group,) = plan_groups([(row,) for row in family + others], token_budget=200, overhead=10**6, attention_cost=0.0)
+    assert group.num_padded == 7 * 22
+
+
+@st.composite
+def trees(draw) -> list[Row]:
+    """Rows over few tokens, so that many begin alike or are the same."""
+    prompt = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    rows = draw(st.lists(st.lists(st.integers(1, 2), min_size=1, max_size=6), min_size=1, max_size=8))
+    masks = st.sampled_from([0.0, 0.5, 1.0])
+    weights = [(*draw(st.lists(masks, min_size=len(r) - 1, max_size=len(r) - 1)), 1.0) for r in rows]
+    return [Row((*prompt, *r), len(prompt), w) for r, w in zip(rows, weights, strict=True)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(trees())
+def test_a_line_is_a_prefix_tree_in_which_each_token_sees_its_own_beginning(rows: list[Row]):
+    (line,) = share_beginnings(set(rows), attention_cost=0.0)
+    batch = make_pass([line])
+    fed = {row.ids[: row.num_fed] for row in rows}
+    assert batch.input_ids.numel() == line_length(line) == len({f[:i] for f in fed for i in range(1, len(f) + 1)})
+    if len(line) == 1:
+        return
+    mask, ids = batch.attention_mask()[0, 0].numpy(), batch.input_ids[0].numpy()
+    seen = [tuple(ids[mask[i]].tolist()) for i in range(len(ids))]
+    assert set(seen) == {f[:i] for f in fed for i in range(1, len(f) + 1)} and len(set(seen)) == len(seen)
+    assert batch.position_ids[0].tolist() == [len(beginning) - 1 for beginning in seen]
+    scored = [
+        (owner, seen[batch.positions[i]], int(batch.targets[i]), weight)
+        for owner, i, weight in zip(batch.owners.tolist(), batch.scored.tolist(), batch.weights.tolist(), strict=True)
+    ]
+    assert scored == [
+        (k, row.ids[: row.start + t], row.ids[row.start + t], weight)
+        for k, row in enumerate(line)
+        for t, weight in enumerate(row.weights)
+        if weight
+    ]
+    predictions = list(zip(batch.positions.tolist(), batch.targets.tolist(), strict=True))
+    assert len(set(predictions)) == len(predictions)
 
 
 def test_ragged_lengths_waste_little():
@@ -87,40 +139,42 @@ def test_ragged_lengths_waste_little():
 
 
 def test_a_shared_line_by_hand():
-    # prompt 5 6; siblings 7 8 9 (the 9 is not fed) and 3 4
-    line = [Row((5, 6, 7, 8, 9), 2, (1.0, 1.0, 1.0)), Row((5, 6, 3, 4), 2, (1.0, 0.5))]
-    batch = make_pass([line, [Row((1, 2), 1, (1.0,))]])
-    assert line_length(line) == 5 and batch.num_rows == 3
-    assert batch.input_ids.tolist() == [[5, 6, 7, 8, 3], [1, 0, 0, 0, 0]]
-    assert batch.position_ids.tolist()[0] == [0, 1, 2, 3, 2]
-    assert batch.siblings.tolist() == [[0, 0, 1, 1, 2], [0, -1, -1, -1, -1]]
-    assert batch.positions.tolist() == [
-        1,
-        2,
-        3,
-        1,
-        4,
-        5,
-    ]  # 3 is predicted from the prompt, not from 8
-    assert batch.targets.tolist() == [7, 8, 9, 3, 4, 2] and batch.owners.tolist() == [0, 0, 0, 1, 1, 2]
+    # prompt 5 6; rows 3 4 (the 4 is not fed), 7 8 9 and 7 2; the 7 is computed and predicted once
+    rows = [
+        Row((5, 6, 7, 8, 9), 2, (1.0, 1.0, 1.0)),
+        Row((5, 6, 7, 2), 2, (0.5, 1.0)),
+        Row((5, 6, 3, 4), 2, (1.0, 0.5)),
+    ]
+    (line,) = share_beginnings(rows, attention_cost=0.01)
+    assert line == (rows[2], rows[1], rows[0]) and common_length(rows[0], rows[1]) == 3
+    batch = make_pass([line, (Row((1, 2), 1, (1.0,)),)])
+    assert line_length(line) == 5 and batch.num_rows == 4
+    assert batch.input_ids.tolist() == [[5, 6, 3, 7, 8], [1, 0, 0, 0, 0]]
+    assert batch.position_ids.tolist()[0] == [0, 1, 2, 2, 3]
+    assert batch.ends.tolist()[0] == [5, 5, 3, 5, 5]
+    predictions = [(1, 3), (1, 7), (2, 4), (3, 2), (3, 8), (4, 9), (5, 2)]  # 7 is predicted from the prompt, not from 3
+    assert list(zip(batch.positions.tolist(), batch.targets.tolist(), strict=True)) == predictions
+    assert batch.scored.tolist() == [0, 2, 1, 3, 1, 4, 5, 6] and batch.owners.tolist() == [0, 0, 1, 1, 2, 2, 2, 3]
+    assert batch.weights.tolist() == [1.0, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
     mask = batch.attention_mask()
     assert mask.shape == (2, 1, 5, 5)
     assert mask[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
-        [1, 1, 1, 1, 0],
-        [1, 1, 0, 0, 1],
+        [1, 1, 0, 1, 0],
+        [1, 1, 0, 1, 1],
     ]
-    assert make_pass([[line[0]], [line[1]]]).attention_mask() is None
+    assert make_pass([(row,) for row in rows]).attention_mask() is None
 
 
-def test_prompts_are_shared_only_where_that_saves_a_tenth():
-    long_prompt = [(row_of(60, start=40), row_of(50, start=40))]
-    short_prompt = [(row_of(60, start=4), row_of(50, start=4))]
-    for items, is_shared in ((long_prompt, True), (short_prompt, False)):
-        (group,) = plan_groups(items, token_budget=1000, overhead=0, share_prompts=True)
-        assert (group.passes[0][0] == ((0, 0), (0, 1))) == is_shared
-    (apart,) = plan_groups(long_prompt, token_budget=1000, overhead=0)
-    (together,) = plan_groups(long_prompt, token_budget=1000, overhead=0, share_prompts=True)
-    assert apart.num_padded == 59 + 49 and together.num_padded == 59 + 49 - 40
+def test_beginnings_are_shared_only_where_that_is_cheaper():
+    # 59 and 49 fed tokens, 40 in common: one line of 68; its 68^2 pairs against 59^2 + 49^2 are 1258 fewer
+    alike = [(Row(tuple(range(60)), 40, (1.0,) * 20), Row((*range(40), *range(90, 100)), 40, (1.0,) * 10))]
+    # 3 in common: 105^2 - 59^2 - 49^2 = 5143 more pairs, which cost 51 tokens at 0.01
+    different = [(Row(tuple(range(60)), 3, (1.0,) * 57), Row((0, 1, 2, *range(100, 147)), 3, (1.0,) * 47))]
+    for items, cost, num_lines in ((alike, 0.01, 1), (different, 0.01, 2), (different, 0.0, 1), (alike, None, 2)):
+        (group,) = plan_groups(items, token_budget=1000, overhead=0, attention_cost=cost)
+        assert sum(len(lines) for lines in group.passes) == num_lines
+    (together,) = plan_groups(alike, token_budget=1000, overhead=0, attention_cost=0.01)
+    assert together.num_padded == 59 + 49 - 40

@@ -23,7 +23,7 @@ from transformers import (
 
 from tutelage.learning import log_probs
 from tutelage.learning.batches import Row, pair_rows
-from tutelage.learning.layout import make_pass
+from tutelage.learning.layout import make_pass, share_beginnings
 from tutelage.learning.log_probs import Head, LogProbScorer, chunked_logprobs, sequence_logprobs
 
 SIZE = {
@@ -74,16 +74,22 @@ def test_log_probs_and_gradients_equal_the_models_own(kind: str, tiny_model_dir:
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "phi3", "cohere", "granite", "gpt2"])
-def test_rows_that_share_their_prompt_on_a_line_equal_rows_apart(kind: str, tiny_model_dir, make_pairs):
+def test_rows_that_share_their_beginning_on_a_line_equal_rows_apart(kind: str, tiny_model_dir, make_pairs):
     known = kind in ("llama", "qwen2", "phi3")
     model = AutoModelForCausalLM.from_pretrained(tiny_model_dir(kind)) if known else special(kind)
     scorer = LogProbScorer(model)
-    assert scorer.can_share_prompts
-    lines = [pair_rows(pair) for pair in make_pairs(5, seed=9)]
+    assert scorer.can_share_beginnings
+    rows = [row for pair in make_pairs(5, seed=9) for row in pair_rows(pair)]
+    for row in rows[:10:2]:  # branches in mid-completion, and one that ends where another goes on
+        cut = row.start + max(1, len(row.weights) // 2)
+        rows.append(Row((*row.ids[:cut], 11, 12), row.start, (1.0,) * (cut + 2 - row.start)))
+        rows.append(Row(row.ids[:cut], row.start, (1.0,) * (cut - row.start)))
+    lines = share_beginnings(dict.fromkeys(rows), attention_cost=0.0)
+    assert len(lines) == 5 and sum(len(line) for line in lines) == len(rows)
     together = scorer.sums(make_pass(lines))
-    apart = scorer.sums(make_pass([[row] for line in lines for row in line]))
+    apart = scorer.sums(make_pass([(row,) for line in lines for row in line]))
     assert torch.allclose(together, apart, atol=1e-4)
-    mix = torch.linspace(-1, 1, 10)
+    mix = torch.linspace(-1, 1, len(rows))
     for a, b in zip(
         torch.autograd.grad((together * mix).sum(), list(model.parameters())),
         torch.autograd.grad((apart * mix).sum(), list(model.parameters())),
@@ -92,14 +98,14 @@ def test_rows_that_share_their_prompt_on_a_line_equal_rows_apart(kind: str, tiny
         assert torch.allclose(a, b, atol=1e-4, rtol=1e-4)
 
 
-def test_prompts_are_not_shared_where_states_flow_on_or_windows_slide(tiny_model_dir, llama: Path):
+def test_beginnings_are_not_shared_where_states_flow_on_or_windows_slide(tiny_model_dir, llama: Path):
     torch.manual_seed(6)
     mamba = MambaForCausalLM(MambaConfig(vocab_size=103, hidden_size=16, num_hidden_layers=1, state_size=4)).eval()
     mamba.config._attn_implementation = "sdpa"  # even if it claimed to take masks
-    assert not LogProbScorer(mamba).can_share_prompts
-    assert not LogProbScorer(special("gemma2")).can_share_prompts
+    assert not LogProbScorer(mamba).can_share_beginnings
+    assert not LogProbScorer(special("gemma2")).can_share_beginnings
     eager = AutoModelForCausalLM.from_pretrained(llama, attn_implementation="eager")
-    assert not LogProbScorer(eager).can_share_prompts  # eager takes a bool mask and is silently wrong
+    assert not LogProbScorer(eager).can_share_beginnings  # eager takes a bool mask and is silently wrong
 
 
 def test_gradcheck_of_the_chunked_function():
@@ -108,21 +114,22 @@ def test_gradcheck_of_the_chunked_function():
     states = torch.randn(5, 3)
     targets = torch.tensor([0, 6, 3, 3, 1])
 
-    def ours(softcap: float | None) -> list[torch.Tensor]:
+    def ours(scale: float, softcap: float | None, max_logits: int) -> list[torch.Tensor]:
         h = states.clone().requires_grad_()
-        out = chunked_logprobs(h, targets, head=Head(linear, 0.5, softcap), max_logits=14)
+        out = chunked_logprobs(h, targets, head=Head(linear, scale, softcap), max_logits=max_logits)
         return [out, *torch.autograd.grad((out * torch.arange(5)).sum(), [h, linear.weight, linear.bias])]
 
-    def plain(softcap: float | None) -> list[torch.Tensor]:
+    def plain(scale: float, softcap: float | None) -> list[torch.Tensor]:
         h = states.clone().requires_grad_()
-        logits = linear(h) * 0.5
+        logits = linear(h) * scale
         logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
         out = logits.log_softmax(-1)[range(5), targets]
         return [out, *torch.autograd.grad((out * torch.arange(5)).sum(), [h, linear.weight, linear.bias])]
 
-    for softcap in (None, 0.3):
-        for a, b in zip(ours(softcap), plain(softcap), strict=True):
-            assert torch.allclose(a, b, atol=1e-6)
+    for scale, softcap in ((1.0, None), (0.5, None), (0.5, 0.3)):
+        for max_logits in (14, 35):  # in chunks of two, and all at once: then the probabilities are kept
+            for a, b in zip(ours(scale, softcap, max_logits), plain(scale, softcap), strict=True):
+                assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_logits_of_the_whole_vocabulary_are_never_held(monkeypatch: pytest.MonkeyPatch, llama: Path, make_pairs):
@@ -168,6 +175,19 @@ def test_bfloat16_autocast_is_close_and_reaches_all_weights(llama: Path, make_pa
     assert rounded.dtype == torch.float32 and torch.allclose(exact, rounded, rtol=0.01, atol=0.3)
     rounded.sum().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+    found = model.lm_head.weight.grad.clone()
+    model.zero_grad()
+    LogProbScorer(model, compute_dtype=torch.bfloat16, max_logits=3 * 103).sums(batch).sum().backward()
+    assert (model.lm_head.weight.grad - found).norm() < 0.02 * found.norm()  # summed chunk by chunk
+
+
+def test_several_passes_are_scored_as_one_after_the_other(llama: Path, make_pairs):
+    scorer = LogProbScorer(AutoModelForCausalLM.from_pretrained(llama))
+    passes = [make_pass([(row,) for row in pair_rows(pair)]) for pair in make_pairs(3, seed=7)]
+    apart = [scorer.sums(batch) for batch in passes]
+    assert torch.allclose(scorer.sums(*passes), torch.cat(apart), atol=1e-5)
+    tokens = [scorer.token_logprobs(batch) for batch in passes]
+    assert torch.allclose(scorer.token_logprobs(*passes), torch.cat(tokens), atol=1e-5)
 
 
 def test_sequence_logprobs_come_back_in_order_whatever_the_budget(llama: Path, make_pairs):

@@ -87,6 +87,26 @@ def test_splitting_padding_and_order_change_neither_loss_nor_gradients(average, 
         assert largest_difference(gradients, seen[0][1]) < 1e-5 * max(1.0, scale)
 
 
+def test_equal_rows_are_computed_once_with_the_gradients_of_all(llama: Path, settings, make_pair, make_pairs):
+    one, two = make_pairs(2, seed=8)
+    again = [
+        make_pair("a", one.prompt_ids, one.chosen_ids, (*one.rejected_ids[:1], 11, 12)),  # the same winner
+        make_pair("b", one.prompt_ids, (*one.chosen_ids[:1], 13, 14), one.rejected_ids),  # the same loser
+    ]
+    pairs = [make_pair(p.id, p.prompt_ids, p.chosen_ids, p.rejected_ids) for p in (one, two)]
+    pairs = [*pairs, *again, dataclasses.replace(pairs[0], id="c")]
+    seen = []
+    for budget in (10**6, 1):  # all in one group, and each pair in a group of its own
+        learner = PreferenceLearner.open(llama, settings(token_budget=budget, max_grad_norm=0))
+        learner.policy.optimizer.update = lambda rate: 0.0  # keep the gradients, and the weights
+        metrics = learner.step(PairBatch(pairs, nudged(learner.reference_logprobs(pairs))))
+        seen.append((metrics, {name: p.grad.clone() for name, p in learner.policy.parameters.items()}))
+    (together, gradients), (apart, expected) = seen
+    assert together.num_padded < 0.7 * apart.num_padded and together.num_tokens == apart.num_tokens
+    assert together.loss == pytest.approx(apart.loss, rel=1e-6)
+    assert largest_difference(gradients, expected) < 1e-5 * max(1.0, *(float(g.abs().max()) for g in expected.values()))
+
+
 def test_step_loss_is_the_mean_of_the_pure_function(llama: Path, settings, make_pairs):
     pairs = make_pairs(4, seed=6)
     learner = PreferenceLearner.open(llama, settings(), beta=0.3, alpha=0.5)

@@ -11,6 +11,7 @@ All log-probs are natural logs of the untempered distribution, in float32.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -36,75 +37,134 @@ class Head:
 
 
 class _ChunkedLogProbs(torch.autograd.Function):
-    """Log-probs of targets from states; logits live for one chunk at a time, in both directions."""
+    """Log-probs of targets from states; logits live for one chunk at a time, in both directions.
+
+    Where one chunk holds them all, the probabilities are kept for the backward pass; otherwise they are made again.
+    """
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, shape: Any) -> Tensor:
         result = torch.empty(len(targets), dtype=torch.float32, device=states.device)
         normalizers = torch.empty_like(result)
         matrix = weight.to(states.dtype)
+        keep = len(targets) <= shape.rows and shape.is_plain and any(ctx.needs_input_grad)
+        kept = None
         with torch.autocast(states.device.type, enabled=False):
             for rows in shape.chunks(len(targets)):
-                logits, _ = shape.logits(states[rows], matrix, bias)
-                normalizers[rows] = logits.logsumexp(-1)
-                result[rows] = logits.gather(1, targets[rows, None])[:, 0] - normalizers[rows]
-        ctx.save_for_backward(states, weight, bias, targets, normalizers)
+                chunk = result[rows], normalizers[rows]
+                kept = shape.score(states[rows], matrix, bias, targets[rows], out=chunk, keep=keep)
+        ctx.save_for_backward(states, weight, bias, targets, normalizers, kept)
         ctx.shape = shape
         return result
 
     @staticmethod
     def backward(ctx: Any, *outputs: Any) -> Any:
         (grad,) = outputs
-        states, weight, bias, targets, normalizers = ctx.saved_tensors
+        states, weight, bias, targets, normalizers, kept = ctx.saved_tensors
         matrix = weight.to(states.dtype)
         grad_states = torch.empty_like(states) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
-        grad_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[2] else None
         with torch.autocast(states.device.type, enabled=False):
             for rows in ctx.shape.chunks(len(targets)):
-                logits, slope = ctx.shape.logits(states[rows], matrix, bias)
-                # d logp(target) / d logit_v = [v = target] - p_v
-                delta = logits.sub_(normalizers[rows, None]).exp_().neg_()
-                delta.scatter_add_(1, targets[rows, None], torch.ones_like(delta[:, :1]))
-                delta.mul_(grad[rows, None] if slope is None else grad[rows, None] * slope)
+                if kept is None:
+                    delta = ctx.shape.delta(states[rows], matrix, bias, targets[rows], grad[rows], normalizers[rows])
+                else:
+                    delta = (kept * -grad[:, None]).scatter_add_(1, targets[:, None], grad[:, None])
                 if grad_bias is not None:
-                    grad_bias += delta.sum(0).to(grad_bias.dtype)
+                    grad_bias += delta.sum(0)
                 delta = delta.to(states.dtype)
                 if grad_states is not None:
-                    grad_states[rows] = delta @ matrix
+                    torch.mm(delta, matrix, out=grad_states[rows])
                 if grad_weight is not None:
-                    grad_weight += (delta.T @ states[rows]).float()
+                    ctx.shape.add_outer(grad_weight, delta, states[rows])
+                del delta  # before the next chunk's logits are made
         if grad_weight is not None:
             grad_weight = grad_weight.to(weight.dtype)
+        if grad_bias is not None:
+            grad_bias = grad_bias.to(bias.dtype)
         return grad_states, grad_weight, grad_bias, None, None
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """How logits are made from states, and how many rows of them are made at once."""
+    """How logits are made from states, how many rows of them at once, and where, if not in new memory each time."""
 
     scale: float
     softcap: float | None
     rows: int
+    space: Tensor | None
 
     def chunks(self, count: int) -> Iterator[slice]:
         for start in range(0, count, self.rows):
             yield slice(start, min(start + self.rows, count))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether logits are the linear layer's outputs."""
+        return self.scale == 1.0 and self.softcap is None
+
     def logits(self, states: Tensor, matrix: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | float | None]:
-        """Float32 logits and d logit / d (output of the linear layer), None for 1."""
-        raw = (states @ matrix.T).float()
+        """Float32 logits, which may be written to, and d logit / d (output of the linear layer), None for 1.
+
+        They last until the next call.
+        """
+        if self.space is not None and states.dtype == self.space.dtype:
+            raw = torch.mm(states, matrix.T, out=self.space[: len(states) * len(matrix)].view(len(states), -1))
+        else:
+            raw = (states @ matrix.T).float()
         if bias is not None:
-            raw = raw + bias
+            raw += bias
         if self.scale != 1.0:
-            raw = raw * self.scale
+            raw *= self.scale
         if self.softcap is None:
             return raw, None if self.scale == 1.0 else self.scale
         squashed = torch.tanh(raw / self.softcap)
         return squashed * self.softcap, self.scale * (1 - squashed**2)
 
+    def score(
+        self,
+        states: Tensor,
+        matrix: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        *,
+        out: tuple[Tensor, Tensor],
+        keep: bool,
+    ) -> Tensor | None:
+        """Write one chunk's log-probs and normalizers to `out`; the probabilities of all tokens, if wanted."""
+        logits, _ = self.logits(states, matrix, bias)
+        logprobs, normalizers = out
+        highest = logits.amax(-1)
+        picked = logits.gather(1, targets[:, None])[:, 0]
+        masses = logits.sub_(highest[:, None]).exp_()
+        totals = masses.sum(-1)
+        torch.add(highest, totals.log(), out=normalizers)
+        torch.sub(picked, normalizers, out=logprobs)
+        return masses / totals[:, None] if keep else None
 
-def chunked_logprobs(states: Tensor, targets: Tensor, *, head: Head, max_logits: int) -> Tensor:
+    def delta(
+        self, states: Tensor, matrix: Tensor, bias: Tensor | None, targets: Tensor, grad: Tensor, normalizers: Tensor
+    ) -> Tensor:
+        """The gradient of one chunk's linear outputs: d logp(target) / d logit_v = [v = target] - p_v."""
+        logits, slope = self.logits(states, matrix, bias)
+        delta = logits.sub_(normalizers[:, None]).exp_().mul_(-grad[:, None])
+        delta.scatter_add_(1, targets[:, None], grad[:, None])
+        return delta if slope is None else delta.mul_(slope)
+
+    def add_outer(self, total: Tensor, delta: Tensor, states: Tensor) -> None:
+        """Add `delta.T @ states` to a float32 total without another tensor of the total's size."""
+        if delta.dtype == total.dtype:
+            total.addmm_(delta.T, states)
+            return
+        step = max(1, self.rows * delta.shape[1] // states.shape[1])  # as many numbers as a chunk of logits has
+        for start in range(0, len(total), step):
+            total[start : start + step] += delta[:, start : start + step].T @ states
+
+
+def chunked_logprobs(
+    states: Tensor, targets: Tensor, *, head: Head, max_logits: int, space: Tensor | None = None
+) -> Tensor:
     """Log-probs of `targets`, each predicted from one state.
 
     Args:
@@ -112,6 +172,7 @@ def chunked_logprobs(states: Tensor, targets: Tensor, *, head: Head, max_logits:
         targets: `(P,)` token ids.
         head: the output layer.
         max_logits: most logits held at once, >= 1; one position's logits are always held.
+        space: memory for that many float32 logits; it must not be used by others before the backward pass is done.
 
     Returns:
         `(P,)` natural log-probs, float32; gradients reach `states` and the head's weights.
@@ -120,7 +181,7 @@ def chunked_logprobs(states: Tensor, targets: Tensor, *, head: Head, max_logits:
     if torch.is_autocast_enabled(states.device.type):
         states = states.to(torch.get_autocast_dtype(states.device.type))
     rows = max(1, max_logits // weight.shape[0])
-    shape = _Shape(head.scale, head.softcap, rows)
+    shape = _Shape(head.scale, head.softcap, rows, space)
     return cast(Tensor, _ChunkedLogProbs.apply(states, weight, head.linear.bias, targets, shape))
 
 
@@ -155,25 +216,27 @@ class LogProbScorer:
         self.compute_dtype = compute_dtype
         self.device = next(model.parameters()).device
         self.max_logits = max_logits or MAX_LOGITS.get(self.device.type, 2**22)
+        self._space = torch.empty(0)
         found = find_head(model)
         self._parts = found if found is not None and self._agrees(found) else None
-        self.can_share_prompts = self._may_share() and self._shares()
+        self.can_share_beginnings = self._may_share() and self._shares()
 
     @property
     def is_chunked(self) -> bool:
         """Whether logits are made in chunks; otherwise the model's own are used."""
         return self._parts is not None
 
-    def token_logprobs(self, batch: Pass) -> Tensor:
-        """Log-probs of the scored tokens of a pass, `(P,)`, float32; the pass must be on the model's device."""
+    def token_logprobs(self, *passes: Pass) -> Tensor:
+        """Log-probs of the scored tokens of passes on the model's device, one after the other, `(S,)`, float32."""
         with self.autocast():
-            return self._token_logprobs(batch, self._parts)
+            return self._token_logprobs(passes, self._parts)
 
-    def sums(self, batch: Pass) -> Tensor:
-        """Weighted log-prob sums of a pass's rows, `(R,)`, float32."""
-        logprobs = self.token_logprobs(batch)
-        total = torch.zeros(batch.num_rows, dtype=torch.float32, device=logprobs.device)
-        return total.index_add(0, batch.owners, logprobs * batch.weights)
+    def sums(self, *passes: Pass) -> Tensor:
+        """Weighted log-prob sums of the passes' rows, one pass after the other, `(R,)`, float32."""
+        logprobs = self.token_logprobs(*passes)
+        owners = _joined([batch.owners for batch in passes], [batch.num_rows for batch in passes])
+        total = torch.zeros(sum(batch.num_rows for batch in passes), dtype=torch.float32, device=logprobs.device)
+        return total.index_add(0, owners, logprobs * torch.cat([batch.weights for batch in passes]))
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The number format that the model computes in."""
@@ -181,26 +244,38 @@ class LogProbScorer:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.compute_dtype)
 
-    def _token_logprobs(self, batch: Pass, parts: tuple[nn.Module, Head] | None) -> Tensor:
-        inputs = {"input_ids": batch.input_ids, "use_cache": False}
-        if batch.siblings is not None:
-            inputs |= {"attention_mask": batch.attention_mask(), "position_ids": batch.position_ids}
+    def _token_logprobs(self, passes: Sequence[Pass], parts: tuple[nn.Module, Head] | None) -> Tensor:
         if parts is None:
-            logits = self.model(**inputs).logits
-            picked = logits.reshape(-1, logits.shape[-1]).index_select(0, batch.positions).float()
-            return picked.gather(1, batch.targets[:, None])[:, 0] - picked.logsumexp(-1)
-        base, head = parts
-        hidden = base(**inputs).last_hidden_state
-        states = hidden.reshape(-1, hidden.shape[-1]).index_select(0, batch.positions)
-        return chunked_logprobs(states, batch.targets, head=head, max_logits=self.max_logits)
+            logprobs = torch.cat([self._logprobs_of_logits(batch) for batch in passes])
+        else:  # the output layer runs once for all passes: each run makes a gradient of its size
+            base, head = parts
+            states = torch.cat([_picked(base(**_inputs(batch)).last_hidden_state, batch) for batch in passes])
+            targets = torch.cat([batch.targets for batch in passes])
+            logprobs = chunked_logprobs(
+                states, targets, head=head, max_logits=self.max_logits, space=self._space_for(len(targets), head)
+            )
+        scored = _joined([batch.scored for batch in passes], [len(batch.targets) for batch in passes])
+        return logprobs.index_select(0, scored)
+
+    def _space_for(self, count: int, head: Head) -> Tensor | None:
+        """Memory for logits that is used again and again: the C allocator splits the holes that such chunks leave."""
+        vocab_size = len(head.linear.weight)
+        numbers = min(count, max(1, self.max_logits // vocab_size)) * vocab_size
+        if self.device.type == "cpu" and len(self._space) < numbers:
+            self._space = torch.empty(numbers, dtype=torch.float32)
+        return self._space if self.device.type == "cpu" else None
+
+    def _logprobs_of_logits(self, batch: Pass) -> Tensor:
+        logits = _picked(self.model(**_inputs(batch)).logits, batch).float()
+        return logits.gather(1, batch.targets[:, None])[:, 0] - logits.logsumexp(-1)
 
     def _agrees(self, parts: tuple[nn.Module, Head]) -> bool:
         """Whether the chunked way gives the model's own log-probs on a few tokens."""
-        batch = make_pass([self._probe_rows()[:1]])
+        batch = make_pass([(self._probe_rows()[0],)])
         return self._is_same(self._probe(batch, None), self._probe(batch, parts))
 
     def _may_share(self) -> bool:
-        """Whether a prompt may be shared by a mask; measured to pay on CPUs only, and only sdpa takes such masks."""
+        """Whether beginnings may be shared by a mask; measured to pay on CPUs only, and only sdpa takes such masks."""
         causal: Any = self.model
         config = causal.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
@@ -210,7 +285,7 @@ class LogProbScorer:
     def _shares(self) -> bool:
         """Whether two rows on one line get the log-probs that they get apart (not so where states flow on)."""
         rows = self._probe_rows()
-        apart, together = make_pass([[row] for row in rows]), make_pass([rows])
+        apart, together = make_pass([(row,) for row in rows]), make_pass([tuple(rows)])
         try:
             shared = self._probe(together, self._parts)
         except (RuntimeError, ValueError, TypeError):  # an architecture that takes no mask of this shape
@@ -221,7 +296,8 @@ class LogProbScorer:
         causal: Any = self.model
         vocab = causal.get_input_embeddings().weight.shape[0]
         ids = [(7 * i + 3) % vocab for i in range(16)]
-        return [Row((*ids[:4], *ids[4 + 6 * k : 10 + 6 * k]), 4, (1.0,) * 6) for k in range(2)]
+        rows = [Row((*ids[:6], *ids[6 + 4 * k : 10 + 4 * k]), 4, (1.0,) * 6) for k in range(2)]
+        return sorted(rows, key=lambda row: row.ids)
 
     @torch.no_grad()
     def _probe(self, batch: Pass, parts: tuple[nn.Module, Head] | None) -> Tensor:
@@ -229,13 +305,32 @@ class LogProbScorer:
         self.model.eval()
         try:
             with self.autocast():
-                return self._token_logprobs(batch.to(self.device), parts)
+                return self._token_logprobs([batch.to(self.device)], parts)
         finally:
             self.model.train(was_training)
 
     def _is_same(self, a: Tensor, b: Tensor) -> bool:
         dtype = self.compute_dtype or next(self.model.parameters()).dtype
         return bool((a - b).abs().max() <= PROBE_TOLERANCE.get(dtype, 1e-3))
+
+
+def _inputs(batch: Pass) -> dict[str, Any]:
+    """What a transformers model is called with."""
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+    if batch.ends is not None:
+        inputs |= {"attention_mask": batch.attention_mask(), "position_ids": batch.position_ids}
+    return inputs
+
+
+def _joined(indices: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """Indices into several ranges as indices into their concatenation."""
+    starts = itertools.accumulate(sizes[:-1], initial=0)
+    return torch.cat([index + start for index, start in zip(indices, starts, strict=True)])
+
+
+def _picked(values: Tensor, batch: Pass) -> Tensor:
+    """The scored positions of `(L, T, n)` values, `(P, n)`."""
+    return values.reshape(-1, values.shape[-1]).index_select(0, batch.positions)
 
 
 @torch.no_grad()
@@ -259,19 +354,18 @@ def sequence_logprobs(
     if len(prompts) != len(targets) or not all(prompts):
         raise ValueError("every sequence needs a prompt of at least one token, and a target list")
     rows = [Row((*p, *t), len(p), (1.0,) * len(t)) for p, t in zip(prompts, targets, strict=True)]
-    filled = [i for i, row in enumerate(rows) if row.num_scored]
-    result: list[list[float]] = [[] for _ in rows]
+    found: dict[Row, list[float]] = {row: [] for row in rows}
     was_training = model.training
     model.eval()
     try:
         scorer = LogProbScorer(model)
         overhead = FORWARD_OVERHEAD.get(scorer.device.type, 64)
-        for group in plan_groups([[rows[i]] for i in filled], token_budget=token_budget, overhead=overhead):
+        filled = [(row,) for row in rows if row.num_scored]
+        for group in plan_groups(filled, token_budget=token_budget, overhead=overhead):
             for lines in group.passes:
-                indices = [filled[item] for line in lines for item, _ in line]
-                values = scorer.token_logprobs(make_pass([[rows[i]] for i in indices]).to(scorer.device)).tolist()
-                for i in indices:
-                    result[i], values = values[: rows[i].num_scored], values[rows[i].num_scored :]
+                values = scorer.token_logprobs(make_pass(lines).to(scorer.device)).tolist()
+                for (row,) in lines:
+                    found[row], values = values[: row.num_scored], values[row.num_scored :]
     finally:
         model.train(was_training)
-    return result
+    return [list(found[row]) for row in rows]

@@ -22,11 +22,14 @@ from tutelage.errors import RunFailed
 from tutelage.learning import adapters
 from tutelage.learning.batches import Row
 from tutelage.learning.checkpoints import Checkpoint
-from tutelage.learning.layout import FORWARD_OVERHEAD, Group, make_pass, plan_groups
+from tutelage.learning.layout import ATTENTION_COST, FORWARD_OVERHEAD, Group, make_pass, plan_groups
 from tutelage.learning.log_probs import LogProbScorer
 from tutelage.learning.optimizer import Optimizer
 from tutelage.models import loading
 from tutelage.records import digest, seed_of
+
+FAMILY = 8
+"""Most rows of one prompt that are scored in one group, so that they can share it; a group may hold any one family."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class TrainablePolicy:
         self.updates = 0
         self.fingerprint = _fingerprint(self.parameters)
         self.overhead = FORWARD_OVERHEAD.get(self.device.type, 64)
+        causal: Any = model
+        hidden = causal.get_input_embeddings().weight.shape[1]
+        self.attention_cost = ATTENTION_COST / hidden if self.scorer.can_share_beginnings else None
 
     @classmethod
     def open(
@@ -110,7 +116,7 @@ class TrainablePolicy:
         elif settings.lora_rank:
             model = adapters.attach(model, settings, seed=seed)
         if settings.gradient_checkpointing:
-            _recompute_activations(model)
+            recompute_activations(model)
         autocast = None if compute == torch.float32 else compute
         return cls(model, tokenizer, settings, seed=seed, compute_dtype=autocast)
 
@@ -128,7 +134,7 @@ class TrainablePolicy:
             items,
             token_budget=self.settings.token_budget,
             overhead=self.overhead,
-            share_prompts=self.scorer.can_share_prompts,
+            attention_cost=self.attention_cost,
         )
 
     def group_sums(self, items: Sequence[Sequence[Row]], group: Group) -> Tensor:
@@ -136,22 +142,16 @@ class TrainablePolicy:
 
         All items have the same number of rows.
         """
-        sums, places = self._sums(items, group)
+        sums, places = self._sums(group)
         sides = len(items[group.items[0]])
-        order = [places[item, side] for item in group.items for side in range(sides)]
+        order = [places[row] for item in group.items for row in items[item]]
         return sums.index_select(0, torch.tensor(order, device=self.device)).view(-1, sides)
 
-    def _sums(self, items: Sequence[Sequence[Row]], group: Group) -> tuple[Tensor, dict[tuple[int, int], int]]:
-        """Log-prob sums of a group's rows, and where each (item, side) lies among them."""
-        sums = []
-        places: dict[tuple[int, int], int] = {}
-        for lines in group.passes:
-            batch = make_pass([[items[item][side] for item, side in line] for line in lines])
-            sums.append(self.scorer.sums(batch.to(self.device)))
-            for line in lines:
-                for key in line:
-                    places[key] = len(places)
-        return torch.cat(sums), places
+    def _sums(self, group: Group) -> tuple[Tensor, dict[Row, int]]:
+        """Log-prob sums of a group's different rows, and where each row lies among them."""
+        sums = self.scorer.sums(*(make_pass(lines).to(self.device) for lines in group.passes))
+        rows = (row for lines in group.passes for line in lines for row in line)
+        return sums, {row: place for place, row in enumerate(rows)}
 
     @torch.no_grad()
     def score(self, items: Sequence[Sequence[Row]]) -> list[list[float]]:
@@ -160,12 +160,12 @@ class TrainablePolicy:
         families: dict[tuple[int, ...], list[Row]] = {}
         for row in dict.fromkeys(row for rows in items for row in rows):
             families.setdefault(row.ids[: row.start], []).append(row)
-        unique = [rows[i : i + 2] for rows in families.values() for i in range(0, len(rows), 2)]
+        together = [rows[i : i + FAMILY] for rows in families.values() for i in range(0, len(rows), FAMILY)]
         found: dict[Row, float] = {}
-        for group in self.plan(unique):
-            sums, places = self._sums(unique, group)
+        for group in self.plan(together):
+            sums, places = self._sums(group)
             values = sums.tolist()
-            found.update({unique[item][side]: values[place] for (item, side), place in places.items()})
+            found.update({row: values[place] for row, place in places.items()})
         return [[found[row] for row in rows] for rows in items]
 
     def update(
@@ -220,7 +220,7 @@ class TrainablePolicy:
         return {"settings": digest([fields, self.seed, str(self.compute_dtype)]), "start": self.fingerprint}
 
 
-def _recompute_activations(model: nn.Module) -> None:
+def recompute_activations(model: nn.Module) -> None:
     """Switch activation checkpointing on; transformers 5 renames the method, and peft passes it through."""
     causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
     enable = getattr(causal, "activation_checkpointing_enable", None) or causal.gradient_checkpointing_enable
