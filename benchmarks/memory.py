@@ -1,6 +1,6 @@
 """Peak memory of a preference step against sequence length and vocabulary, ours and TRL's `DPOTrainer`.
 
-    OMP_NUM_THREADS=1 python benchmarks/memory.py --json                # about 4 minutes on one core
+    OMP_NUM_THREADS=1 python benchmarks/memory.py --json                # 6 minutes on one idle core
 
 A random Llama (2 layers, hidden size 64, tied embeddings) trains two steps of 2 random pairs (a prompt of a quarter of
 the sequence length, completions of the rest, DPO + NLL, float32, AdamW, reference known beforehand). Each point is a
@@ -10,8 +10,8 @@ AdamW's moments (12 bytes a parameter); `state_mb` is the model's own state (16 
 
 - `trl-memory-...`: ratio is TRL's working memory over ours, at the same point;
 - `own-flat-...`: ratio is our working memory with the smallest vocabulary over that with this one, at the same length:
-  1 is flat. What is left of a slope is one gradient of the embedding matrix (V x H numbers), which is made beside the
-  gradient of the output layer where the two are tied.
+  1 is flat. What is left of a slope: 128 tokens at 2,048 entries do not fill one chunk of logits (16 MB), and where
+  embedding and output layer are tied, a gradient of each is made before they are added (V x H numbers, 37 MB at most).
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def pair_of(name: str, prompt: Sequence[int], chosen: Sequence[int], rejected: S
 
 
 def random_model(folder: Path, **size: Any) -> Path:
-    """A random Llama (4 query heads a key head pair, untied) in a folder, with primer's tokenizer beside it."""
+    """A random Llama in a folder, with primer's tokenizer beside it."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import tutelage.sandbox
-from tutelage.sandbox import SandboxServer
+from tutelage.sandbox import Limits, SandboxServer
 
 pytest.importorskip("typer")
 TUTELAGE = [sys.executable, "-m", "tutelage", "exec"]
@@ -137,3 +137,53 @@ def test_serving_answers_at_once(sandbox: SandboxServer) -> None:
             assert json.loads(server.stdout.readline())["value"] == str(n)
         server.stdin.close()
         assert server.wait(20) == 0
+
+
+def test_a_program_is_read_before_a_sandbox_is_opened(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def never(**words: object) -> None:
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(tutelage.sandbox, "open_sandbox", never)
+    assert "cannot be read" in run(str(tmp_path)).stderr
+    assert "too large" in run("/dev/zero").stderr
+    (tmp_path / "p.py").write_text("print(1)")
+    assert "--memory" in run(str(tmp_path / "p.py"), "--memory", "inf").stderr
+
+
+def test_answers_that_cannot_be_written_end_the_server(sandbox: SandboxServer) -> None:
+    from tutelage.cli.executing import serve_lines
+    from tutelage.errors import RunFailed
+
+    requests = b'{"code": ""}\n' * 200  # more than are read ahead
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(RunFailed, match="written"):
+        serve_lines(sandbox, Limits(), io.BytesIO(requests), full)
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 7))
+def test_what_is_nested_deep_is_answered(sandbox: SandboxServer, depth: int) -> None:
+    from tutelage.cli.executing import serve_lines
+
+    sink = io.BytesIO()
+    line = f'{{"code": "print(1)", "x": {"[" * depth}{"]" * depth}}}\n'
+    serve_lines(sandbox, Limits(), io.BytesIO(line.encode()), sink)
+    assert sink.getvalue().count(b"\n") == 1
+
+
+def test_a_terminal_is_not_commanded(sandbox: SandboxServer, capsys: pytest.CaptureFixture[str]) -> None:
+    from tutelage.cli import executing
+
+    class Terminal(io.StringIO):
+        encoding = "ascii"
+
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    executing._show("\x1b]0;title\x07 1\nä", terminal)
+    assert terminal.getvalue() == "\\x1b]0;title\\x07 1\n?"
+
+
+def test_libraries_that_are_loaded_late_find_their_settings(run, tmp_path: Path) -> None:
+    path = tmp_path / "p.py"
+    path.write_text("import os\nprint(os.environ['OPENBLAS_NUM_THREADS'], os.environ['SYMPY_GROUND_TYPES'])")
+    assert run(str(path)).stdout == "1 python\n"

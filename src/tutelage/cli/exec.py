@@ -42,28 +42,29 @@ def execute(
     --serve, each line {"code": "...", "wall": 5} is answered by one line {"status", "stdout", "stderr", "seconds",
     "tier", "value"} in the same order; other keys of a request come back in its answer.
     """
-    from tutelage.cli.executing import run_file, serve_lines
+    from tutelage.cli.executing import in_bytes, read_program, run_program, serve_lines
     from tutelage.errors import InputError
     from tutelage.sandbox import DEFAULT_PRELOAD, Limits, open_sandbox
 
     if serve == (file is not None):
         raise InputError("exec takes either a file or --serve", expected="tutelage exec FILE.py, tutelage exec --serve")
+    program = None if file is None else read_program(file)
     mebibyte = 1 << 20
     limits = Limits(
         wall_seconds=wall,
         cpu_seconds=wall if cpu is None else cpu,
-        memory_bytes=int(memory * mebibyte),
+        memory_bytes=in_bytes("--memory", memory, mebibyte),
         processes=processes,
-        file_bytes=int(file_size * mebibyte),
-        scratch_bytes=int(scratch * mebibyte),
+        file_bytes=in_bytes("--file-size", file_size, mebibyte),
+        scratch_bytes=in_bytes("--scratch", scratch, mebibyte),
         scratch_files=files,
-        output_bytes=int(output * 1024),
+        output_bytes=in_bytes("--output-size", output, 1024),
     )
     preload = DEFAULT_PRELOAD if serve else ()  # for one program, what it does not import need not be loaded
     with open_sandbox(tier=tier, workers=workers, preload=preload, allow_unsafe=allow_unsafe) as sandbox:
         if sandbox.tier == "none":
             typer.echo("warning: no sandbox: programs run with all your rights", err=True)
-        if file is None:
+        if program is None:
             serve_lines(sandbox, limits)
-        elif not run_file(sandbox, file, limits, as_json=as_json):
+        elif not run_program(sandbox, program, limits, as_json=as_json):
             raise typer.Exit(1)

@@ -41,7 +41,7 @@ class ProcessJail:
     """Preloaded processes that fork a child per call; safe to use from several threads.
 
     Args:
-        entries: `module:function` names, imported once when a process starts.
+        entries: as `tutelage.sandbox.entries` reads them, imported once when a process starts.
         search_path: folders put in front of the import path.
         workers: processes, so calls at once; each is started when it is first needed.
     """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import json
 import os
 import resource
@@ -18,10 +17,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tutelage.sandbox.entries import Function, load
 from tutelage.sandbox.protocol import Limits
 
 STDERR_BYTES = 1 << 14
@@ -36,7 +35,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     try:
-        entries = {name: _function(name) for name in json.loads(sys.argv[1])}
+        entries = {name: load(name) for name in json.loads(sys.argv[1])}
     except BaseException as error:  # boundary to the user's code, which may even exit while it is imported
         _send(replies, {"failed": f"{type(error).__name__}: {error}"})
         return
@@ -49,12 +48,6 @@ def main() -> None:
         _send(replies, reply, *parts)
 
 
-def _function(name: str) -> Callable[[bytes, BinaryIO], None]:
-    module, _, function = name.partition(":")
-    found: Callable[[bytes, BinaryIO], None] = getattr(importlib.import_module(module), function)
-    return found
-
-
 def _send(replies: BinaryIO, reply: dict[str, Any], *parts: bytes) -> None:
     data = json.dumps(reply).encode()
     replies.write(len(data).to_bytes(4, "big") + data + b"".join(parts))
@@ -62,7 +55,7 @@ def _send(replies: BinaryIO, reply: dict[str, Any], *parts: bytes) -> None:
 
 
 def _watched(
-    function: Callable[[bytes, BinaryIO], None], payload: bytes, limits: Limits, own: tuple[BinaryIO, BinaryIO]
+    function: Function, payload: bytes, limits: Limits, own: tuple[BinaryIO, BinaryIO]
 ) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
     """Fork, collect what the child writes, end it at its limits; the reply and its two texts."""
     began = time.monotonic()
@@ -87,7 +80,7 @@ def _watched(
 
 
 def _be_child(
-    function: Callable[[bytes, BinaryIO], None],
+    function: Function,
     payload: bytes,
     limits: Limits,
     pipes: list[tuple[int, int]],

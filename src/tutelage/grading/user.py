@@ -15,8 +15,6 @@ import hashlib
 import inspect
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -41,8 +39,8 @@ BATCHED = ("trl", "trl-chat")
 TOGETHER = 16
 """Completions in one call of a batched function, and single calls in one child."""
 LIMITS = ItemLimits(cpu_seconds=10.0, wall_seconds=60.0, memory_bytes=4 << 30)
-SHIM = "tutelage_grader_entry"
-SHIM_FOLDERS = ("/var/tmp",)
+ENTRY = "tutelage.grading.user_entry:open_entry"
+"""Takes what is to be loaded as a text after it."""
 LOAD_LIMITS = Limits(wall_seconds=60.0, cpu_seconds=60.0, memory_bytes=4 << 30)
 EXPECTED = "exact, or FILE.py:FUNCTION, with trl:, trl-chat: or verl: before it if its parameters do not show it"
 
@@ -79,6 +77,7 @@ class UserGrader:
     version: str
     style: str
     jail: LazyJail
+    entry: str
     options: GraderOptions
     _told: list[str] = field(default_factory=list, repr=False, compare=False)
 
@@ -99,7 +98,7 @@ class UserGrader:
     def _grade(self, pairs: Sequence[Row], groups: Sequence[list[int]]) -> dict[int, Verdict]:
         """Verdicts by place; a failed group of several has none yet."""
         batch = 1 if self.style in BATCHED else TOGETHER
-        batcher = Batcher(self.jail, f"{SHIM}:run", self.options.limits, batch, self.options.workers)
+        batcher = Batcher(self.jail, self.entry, self.options.limits, batch, self.options.workers)
         items = [[_row(*pairs[place]) for place in group] for group in groups]
         verdicts: dict[int, Verdict] = {}
         for group, reply in zip(groups, batcher.run(items) if items else [], strict=True):
@@ -201,9 +200,10 @@ def load_grader(spec: str | Callable[..., Any], options: GraderOptions = GraderO
     style, path, function = _parse(spec if isinstance(spec, str) else _spelling(spec))
     name = spec if isinstance(spec, str) else f"{path}:{function}"
     version = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
-    jail = LazyJail(partial(_open, str(path), function, style, options.isolation, options.workers))
-    about = _describe(jail, path, function)
-    return UserGrader(name, version, about["style"], jail, options)
+    entry = f"{ENTRY} {json.dumps([str(path), function, style])}"
+    jail = LazyJail(partial(_open, entry, str(path.parent), options.isolation, options.workers))
+    about = _describe(jail, entry, path, function)
+    return UserGrader(name, version, about["style"], jail, entry, options)
 
 
 def _spelling(function: Callable[..., Any]) -> str:
@@ -235,13 +235,13 @@ def _parse(spec: str) -> tuple[str | None, Path, str]:
     return style, path.resolve(), name
 
 
-def _describe(jail: LazyJail, path: Path, function: str) -> dict[str, str]:
+def _describe(jail: LazyJail, entry: str, path: Path, function: str) -> dict[str, str]:
     """What the worker says of the function once it has loaded it.
 
     Raises:
         InputError: it has not.
     """
-    execution = jail.call(f"{SHIM}:describe", b"", LOAD_LIMITS)
+    execution = jail.call(entry, b"", LOAD_LIMITS)
     try:
         about: dict[str, str] = json.loads(execution.stdout)
     except ValueError:
@@ -257,51 +257,12 @@ def _describe(jail: LazyJail, path: Path, function: str) -> dict[str, str]:
     return about
 
 
-def _open(path: str, function: str, style: str | None, isolation: Isolation, workers: int) -> ClosableJail:
+def _open(entry: str, folder: str, isolation: Isolation, workers: int) -> ClosableJail:
     """A jail whose processes have loaded the user's function."""
-    entries = (f"{SHIM}:run", f"{SHIM}:describe")
-    # Not in /tmp where there is another place: the sandbox has its scratch folder there, and would show this instead.
-    folder = tempfile.TemporaryDirectory(prefix="tutelage-grader-", dir=next(filter(_is_usable, SHIM_FOLDERS), None))
-    # A module that stands for the user's file, so that the worker can import it by a name that nothing else has.
-    shim = Path(folder.name, f"{SHIM}.py")
-    shim.write_text(
-        f"from tutelage.grading.user_entry import open_user\n\n"
-        f"run, describe = open_user({path!r}, {function!r}, {style!r})\n",
-        encoding="utf-8",
-    )
-    Path(folder.name).chmod(0o755)
-    search_path = (folder.name, str(Path(path).parent))
     if isolation != "process":
         try:
-            return _Held(open_sandboxed(entries, search_path, workers), folder)
+            return open_sandboxed((entry,), (folder,), workers)
         except SandboxUnavailable:
             if isolation == "sandbox":
-                folder.cleanup()
                 raise
-    return _Held(open_process(entries, search_path, workers), folder)
-
-
-def _is_usable(folder: str) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK)
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A jail and the folder that it loads from; both go together."""
-
-    jail: ClosableJail
-    folder: tempfile.TemporaryDirectory[str]
-
-    @property
-    def tier(self) -> str:
-        """The jail's."""
-        return self.jail.tier
-
-    def call(self, entry: str, payload: bytes, limits: Limits) -> Any:
-        """As the jail's."""
-        return self.jail.call(entry, payload, limits)
-
-    def close(self) -> None:
-        """End the processes, remove the folder."""
-        self.jail.close()
-        self.folder.cleanup()
+    return open_process((entry,), (folder,), workers)

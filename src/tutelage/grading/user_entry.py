@@ -39,6 +39,16 @@ Entry = Callable[[bytes, BinaryIO], None]
 VERL_NAMES = ("data_source", "solution_str", "ground_truth")
 
 
+def open_entry(spelling: str) -> Entry:
+    """The worker's entry for the user's function: an empty payload asks what was loaded, any other is a batch.
+
+    Args:
+        spelling: JSON of the list of arguments of `open_user`.
+    """
+    run, describe = open_user(*json.loads(spelling))
+    return lambda payload, out: run(payload, out) if payload else describe(payload, out)
+
+
 def open_user(path: str, function: str, style: str | None = None) -> tuple[Entry, Entry]:
     """The worker's two entries for the user's function: run a batch, and describe what was loaded.
 

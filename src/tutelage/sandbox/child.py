@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutelage.sandbox import kernel, landlock, namespaces, program, seccomp
+from tutelage.sandbox.entries import Function
 from tutelage.sandbox.rlimits import set_limits
 from tutelage.sandbox.visible import DEVICES
 
@@ -71,7 +72,7 @@ class Descriptors:
     report: int
 
 
-def live(jail: Jail, request: dict[str, Any], descriptors: Descriptors, function: program.Function | None) -> int:
+def live(jail: Jail, request: dict[str, Any], descriptors: Descriptors, function: Function | None) -> int:
     """The whole life of a child; returns its exit code.
 
     Args:

@@ -40,7 +40,8 @@ def open_sandbox(
             "docker:IMAGE", "podman:IMAGE", "runsc:IMAGE"; or "none", which holds nothing back.
         workers: how many programs run at a time.
         preload: modules that programs find loaded; those that are not installed are left out.
-        entries: "module:function" of trusted code, for `SandboxServer.call`.
+        entries: trusted code for `SandboxServer.call`: "module:function", or "module:factory TEXT" for what
+            `factory(TEXT)` gives.
         search_path: folders to import entries from; programs can read them.
         allow_unsafe: whether "none" may be used, by name or where nothing else holds. Every execution then says so.
 

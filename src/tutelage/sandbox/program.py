@@ -19,7 +19,8 @@ import threading
 import traceback
 import types
 from collections.abc import Callable
-from typing import BinaryIO
+
+from tutelage.sandbox.entries import Function
 
 EXIT_ERROR, EXIT_MEMORY, EXIT_REFUSED = 1, 72, 73
 SEED = 0
@@ -28,8 +29,6 @@ ANSWER = "answer"
 MAX_ANSWER = 1 << 14
 SIDE = 3
 """Descriptor of the answer variable, or of the result of a call."""
-
-Function = Callable[[bytes, BinaryIO], None]
 
 
 def seed() -> None:

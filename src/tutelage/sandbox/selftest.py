@@ -24,6 +24,8 @@ Run = Callable[[str, Limits], Execution]
 
 LIMITS = Limits(wall_seconds=10.0, cpu_seconds=5.0)
 SHORT = Limits(wall_seconds=0.3, cpu_seconds=5.0)
+DECOY = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
+"""Waits to be shot at; where we are shot ourselves, its stdin ends, and it clears up."""
 PROBES = {
     "network": "import socket\nsocket.create_connection(('127.0.0.1', {port}), 2).send(b'x')\nprint('out')",
     "secret": "print(open({secret!r}).read())",
@@ -95,13 +97,13 @@ def _bait() -> Iterator[Bait]:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     decoy = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-I", "-S", "-c", DECOY, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         yield Bait(folder, token, listener, decoy)
     finally:
         decoy.kill()
-        decoy.wait()
+        decoy.communicate()
         listener.close()
         shutil.rmtree(folder, ignore_errors=True)

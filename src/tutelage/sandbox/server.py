@@ -69,7 +69,7 @@ class SandboxServer:
         """Call a trusted function with untrusted data in a new child.
 
         Args:
-            entry: "module:function", one of those named when the sandbox was opened. The function is called as
+            entry: one of those named when the sandbox was opened. The function is called as
                 `function(payload, out)`; what it writes to the binary file `out` becomes the execution's stdout.
             payload: bytes for it.
             limits: what it may use.

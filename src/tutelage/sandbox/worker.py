@@ -22,6 +22,7 @@ from tutelage.errors import InputError
 from tutelage.sandbox.outcome import Ending, Killed, outcome
 from tutelage.sandbox.protocol import Execution, Limits
 from tutelage.sandbox.streams import Stream
+from tutelage.sandbox.surroundings import ENVIRONMENT
 from tutelage.sandbox.wire import Channel, WireBroken
 
 OPEN_SECONDS = 120.0
@@ -36,15 +37,6 @@ STDERR_TAIL = 4096
 ROOT = str(Path(__file__).resolve().parents[2])
 BOOT = "import sys; sys.path.insert(0, sys.argv[2]); import tutelage.sandbox.zygote as z; del sys.path[0]; " \
     "z.main(int(sys.argv[1]))"  # fmt: skip
-THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "PYTHONUTF8": "1",
-    "PYTHONHASHSEED": "0",
-    "MALLOC_ARENA_MAX": "2",  # each further one reserves 64 MiB of address space per thread
-    **{f"{name}_NUM_THREADS": "1" for name in THREADS},
-}
 
 
 class WorkerBroken(Exception):
@@ -58,7 +50,7 @@ class WorkerConfig:
     Attributes:
         tier: the walls it builds.
         preload: modules to import; those that are not installed are left out.
-        entries: "module:function" of trusted code that `call` may name.
+        entries: trusted code that `call` may name, see `tutelage.sandbox.entries`.
         search_path: folders to import entries from; readable to the children.
         launcher: words before the interpreter's own, of an external sandbox; of a container engine, only its command.
         variables: environment of a container engine's command.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import importlib
 import json
 import os
 import resource
@@ -28,8 +27,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.sandbox import child, containers, kernel, landlock, namespaces, program, seccomp, visible, warming
+from tutelage.sandbox import (
+    child,
+    containers,
+    entries,
+    kernel,
+    landlock,
+    namespaces,
+    program,
+    seccomp,
+    visible,
+    warming,
+)
 from tutelage.sandbox.rlimits import mapped_bytes
+from tutelage.sandbox.surroundings import LIBRARY_SETTINGS
 from tutelage.sandbox.wire import Channel, WireBroken
 
 FIRST_UID = 1_900_000_000
@@ -136,13 +147,13 @@ def _watch(broker: int, inner: int) -> None:
 
 def _be_zygote(channel: Channel, config: dict[str, Any]) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    entries = None
+    functions = None
     try:
-        entries = _load(config)
+        functions = _load(config)
         jail = _shut_in(config)
     except Exception as error:  # the boundary to the broker: why there is no zygote must be told
         why = f"{type(error).__name__}: {error}"
-        channel.send({"event": "failed" if entries is not None else "unloadable", "why": why})
+        channel.send({"event": "failed" if functions is not None else "unloadable", "why": why})
         return
     atexit._clear()  # hooks of preloaded libraries are not the programs' business
     gc.collect()
@@ -152,19 +163,15 @@ def _be_zygote(channel: Channel, config: dict[str, Any]) -> None:
         while True:
             frame = channel.receive()
             if frame.message["event"] == "run":
-                _run(channel, jail, entries, frame.message, frame.descriptors)
+                _run(channel, jail, functions, frame.message, frame.descriptors)
 
 
-def _load(config: dict[str, Any]) -> dict[str, program.Function]:
+def _load(config: dict[str, Any]) -> dict[str, entries.Function]:
     """Import what is preloaded, and the entries; both are trusted."""
     sys.path[:0] = config["search_path"]
     for name in config["preload"]:
         warming.load(name)
-    entries = {}
-    for entry in config["entries"]:
-        module, _, function = entry.partition(":")
-        entries[entry] = getattr(importlib.import_module(module), function)
-    return entries
+    return {entry: entries.load(entry) for entry in config["entries"]}
 
 
 def _shut_in(config: dict[str, Any]) -> child.Jail:
@@ -222,9 +229,12 @@ def _other_tasks(tier: str, uid: int | None) -> int:
 
 
 def _have_environment(scratch: str) -> None:
-    """What a program sees in os.environ: nothing of the caller's, and nothing of what the zygote was started with."""
+    """What a program sees in os.environ: nothing of the caller's, and of what the zygote was started with no more than
+    libraries need that are loaded late: numpy would start a thread a core, sympy could take integers that do not stop.
+    """
     for name in list(os.environ):
-        del os.environ[name]
+        if name not in LIBRARY_SETTINGS:
+            del os.environ[name]
     os.environ.update(LANG="C.UTF-8", TZ="UTC", HOME=scratch, TMPDIR=scratch)
     tempfile.tempdir = scratch
 
@@ -232,14 +242,14 @@ def _have_environment(scratch: str) -> None:
 def _run(
     channel: Channel,
     jail: child.Jail,
-    entries: dict[str, program.Function],
+    functions: dict[str, entries.Function],
     request: dict[str, Any],
     received: Sequence[int],
 ) -> None:
     report, report_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _be_child(jail, entries, request, child.Descriptors(*[*received, report_end]))
+        _be_child(jail, functions, request, child.Descriptors(*[*received, report_end]))
     began = time.monotonic()
     for descriptor in (*received, report_end):
         os.close(descriptor)
@@ -260,13 +270,13 @@ def _run(
 
 def _be_child(
     jail: child.Jail,
-    entries: dict[str, program.Function],
+    functions: dict[str, entries.Function],
     request: dict[str, Any],
     descriptors: child.Descriptors,
 ) -> None:
     code = program.EXIT_ERROR
     try:
-        function = entries[request["entry"]] if request["entry"] else None
+        function = functions[request["entry"]] if request["entry"] else None
         code = child.live(jail, request, descriptors, function)
     finally:
         os._exit(code)
