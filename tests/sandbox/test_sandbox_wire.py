@@ -71,3 +71,16 @@ def test_frames_that_are_too_long_are_not_waited_for(ends) -> None:
 def test_silence_ends(ends) -> None:
     with pytest.raises(WireBroken, match="in time"):
         ends[0].receive(0.05)
+
+
+def test_a_reader_that_closes_once_it_has_all_is_no_failure(ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = ends
+    send_fds = socket.send_fds
+
+    def sent_and_closed(*arguments) -> int:
+        sent = send_fds(*arguments)
+        theirs.close()
+        return sent
+
+    monkeypatch.setattr(socket, "send_fds", sent_and_closed)
+    ours.send({"event": "connected"})

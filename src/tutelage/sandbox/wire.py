@@ -58,7 +58,8 @@ class Channel:
         frame = LENGTH.pack(len(data)) + data
         try:
             sent = socket.send_fds(self.connection, [frame], list(descriptors))
-            self.connection.sendall(frame[sent:])
+            if sent < len(frame):  # sending nothing fails, too, where the other side has read all and closed
+                self.connection.sendall(frame[sent:])
         except OSError as error:
             raise WireBroken(f"cannot send: {error}") from error
 
