@@ -19,13 +19,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 import tomllib
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,8 @@ from typing import Any
 from tutelage.cli.threads import configure_threads
 
 configure_threads()  # before torch is imported, here and in every worker
+
+from cells import read_rows, run_missing  # noqa: E402
 
 from tutelage.cli.backends import open_bench  # noqa: E402
 from tutelage.recipes import compile as compile_recipe  # noqa: E402
@@ -182,24 +181,9 @@ def all_cells(study: Study, seeds: list[int]) -> list[Cell]:
     return cells + [Cell(kind, seed, study) for kind in ("untrained", "single") for seed in seeds]
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The finished cells."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-
-def run_all(cells: list[Cell], path: Path, workers: int) -> None:
-    """Run the cells that have no row yet, and append their rows as they end."""
-    done = {row["key"] for row in read_rows(path)}
-    todo = [cell for cell in cells if cell.key not in done]
-    print(f"{len(todo)} of {len(cells)} cells to run", file=sys.stderr)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool, path.open("a", encoding="utf-8") as file:
-        for future in as_completed([pool.submit(run_cell, cell) for cell in todo]):
-            row = future.result()
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            shown = f"{row['kind']} {row['chunk']} seed {row['seed']}: windowed {row['windowed']:.3f}"
-            print(f"{shown}, {row['cpu_seconds']} CPU s, {row['seconds']} s", file=sys.stderr)
+def told(row: dict[str, Any]) -> str:
+    """What is printed of a finished cell."""
+    return f"{row['kind']} {row['chunk']} seed {row['seed']}: windowed {row['windowed']:.3f}"
 
 
 def report(rows: list[dict[str, Any]]) -> str:
@@ -255,7 +239,7 @@ def main() -> None:
     path = Path(tempfile.mkdtemp()) / "quick.jsonl" if words.quick else RESULTS
     cells = all_cells(study, words.seeds[:1] if words.quick else words.seeds)
     if not words.report:
-        run_all(cells, path, words.workers)
+        run_missing(cells, run_cell, path, workers=words.workers, tell=told)
     keys = {cell.key for cell in cells}
     rows = [row for row in read_rows(path) if row["key"] in keys]
     if words.json:

@@ -8,9 +8,9 @@ Where the pilot went against the paper the prediction is negative: the claim is 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from cells import read_rows
 from reproduce_statistics import Claim, Contrast, Term
 
 TRAINED = ("sft-gold", "star-1", "star-2x", "dpo", "dpo-from-star", "irpo-1", "irpo-2x", "irpo-from-star")
@@ -20,7 +20,7 @@ PREDICTIONS = Path(__file__).parent / "results" / "reproduce_iterative_rpo_predi
 
 def predicted() -> dict[str, tuple[float, float]]:
     """Mean and standard deviation over pilot seeds, by world and contrast; empty before the pilot."""
-    rows = [json.loads(line) for line in PREDICTIONS.read_text().splitlines()] if PREDICTIONS.exists() else []
+    rows = read_rows(PREDICTIONS)
     return {row["contrast"]: (row["mean"], row["spread"]) for row in rows}
 
 

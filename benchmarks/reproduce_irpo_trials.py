@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from cells import read_rows
+
 
 def tuning_tables(path: Path) -> str:
     """Both tables, from the rows of a file."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    rows = read_rows(path)
     grid = [row for row in rows if row["experiment"] == "grid"]
     others = [row for row in rows if row["experiment"] != "grid"]
     return "\n\n".join([_grid(grid), _experiments(others)])

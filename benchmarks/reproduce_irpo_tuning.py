@@ -15,7 +15,6 @@ experiment alone looks at other problems (`test_steps`), and nothing is chosen b
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from tutelage.cli.threads import configure_threads
 
 configure_threads()  # before torch is imported
 
+from cells import append_row, read_rows  # noqa: E402
 from reproduce_irpo_plan import PAPER_BETA as AT_PAPER_BETA  # noqa: E402
 from reproduce_irpo_plan import SMALL, TUNED, WORLDS  # noqa: E402
 from reproduce_lab import Lab, Learning, Practice, World, open_lab, practice_facts, timed  # noqa: E402
@@ -170,11 +170,6 @@ def run_trial(labs: Labs, trial: Trial) -> dict[str, Any]:
     return row | {"practice": practice_facts(lab, practice), "cpu_seconds": timed(began)}
 
 
-def known_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a results file; none where it is missing."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def main() -> None:
     """Run what is asked for and is not in the results file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -192,13 +187,12 @@ def main() -> None:
     trials += factors() if options.factors else ()
     trials += losses() if options.losses else ()
     trials += model_size(options.small_model) if options.small_model else ()
-    done, labs = {row["key"] for row in known_rows(options.results)}, Labs()
+    done, labs = {row["key"] for row in read_rows(options.results)}, Labs()
     for trial in trials:
         if trial.key in done:
             continue
         row = run_trial(labs, trial)
-        with options.results.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(options.results, row)
         print(f"{trial.key}: {row['accuracy']:.3f} ({row['cpu_seconds']} s)", flush=True)
     labs.close()
 

@@ -7,7 +7,7 @@ All methods of a seed start from the same model and the same samples of the same
 on the same 1,000 test problems. `--report` writes the tables, verdicts and plots of `docs/papers.md` from the rows.
 
     python benchmarks/reproduce_iterative_rpo.py --pilot         # about 20 CPU-minutes: predictions, dev problems
-    python benchmarks/reproduce_iterative_rpo.py --workers 2     # about 60 CPU-minutes, then --report by itself
+    python benchmarks/reproduce_iterative_rpo.py --workers 2     # about 34 CPU-minutes, then --report by itself
     python benchmarks/reproduce_iterative_rpo.py --report        # seconds
     python benchmarks/reproduce_iterative_rpo.py --quick         # a smoke run: 3 CPU-minutes, rows to a scratch file
 """
@@ -15,12 +15,8 @@ on the same 1,000 test problems. `--report` writes the tables, verdicts and plot
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +25,7 @@ from tutelage.cli.threads import configure_threads
 
 configure_threads()  # before torch is imported, here and in every worker
 
+from cells import read_rows, run_missing  # noqa: E402
 from reproduce_irpo_claims import PREDICTIONS  # noqa: E402
 from reproduce_irpo_plan import PILOT_SEEDS, SEEDS, WORLDS, Step, methods  # noqa: E402
 from reproduce_lab import Lab, World, open_lab, practice_facts, timed  # noqa: E402
@@ -123,33 +120,10 @@ def _follow(lab: Lab, steps: tuple[Step, ...]) -> list[dict[str, Any]]:
     return stages
 
 
-def run_all(cells: list[Cell], results: Path, workers: int) -> None:
-    """Run cells in processes of their own; each row is appended as soon as it is there."""
-    results.parent.mkdir(parents=True, exist_ok=True)
-    if results.exists() and not results.read_bytes().endswith(b"\n"):
-        with results.open("a", encoding="utf-8") as file:
-            file.write("\n")  # a row was cut off: the next one must not be joined to it
-    began = time.perf_counter()
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(run_cell, cell): cell for cell in cells}
-        for number, future in enumerate(as_completed(running), start=1):
-            row = future.result()
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            told = ", ".join(f"{s['stage']} {s['greedy']['accuracy']:.1%}" for s in row["stages"] if "greedy" in s)
-            minutes = (time.perf_counter() - began) / 60
-            print(f"{number}/{len(cells)} {row['world']} seed {row['seed']}: {told} ({minutes:.1f} min)", flush=True)
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a results file, none where it is missing; a last line that was cut off is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            print(f"left out a row of {path.name} that was cut off", file=sys.stderr)
-    return rows
+def told(row: dict[str, Any]) -> str:
+    """What is printed of a finished cell."""
+    figures = (f"{s['stage']} {s['greedy']['accuracy']:.1%}" for s in row["stages"] if "greedy" in s)
+    return f"{row['world']} seed {row['seed']}: {', '.join(figures)}"
 
 
 def main() -> None:
@@ -172,8 +146,7 @@ def main() -> None:
         parser.error("the effects must be predicted before the study: run --pilot first")
     cells = all_cells(options.seeds or list(SEEDS_OF[scale]), scale)
     if not options.report:
-        done = {row["key"] for row in read_rows(results)}
-        run_all([cell for cell in cells if cell.key not in done], results, options.workers)
+        run_missing(cells, run_cell, results, workers=options.workers, tell=told)
     import reproduce_irpo_report as report
 
     wanted = {cell.key for cell in cells}
