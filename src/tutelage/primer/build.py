@@ -1,5 +1,8 @@
 """Make the built-in model from nothing: `python -m tutelage.primer.build`.
 
+Also its smaller siblings, which are not shipped (`--size small --seed 1`: 25 minutes on one core, found again by
+`sibling_path`): the same world, textbooks and script.
+
 Texts, schooling, card, packaging, in this order, on one thread; under two hours on 2 cores. Seeded: the same seed on
 the same machine gives the same weights. Resumable: started again with the same folder, it goes on from the last block.
 """
@@ -12,15 +15,15 @@ import logging
 import os
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tutelage.primer import PRIMER_VERSION, model_path
+from tutelage.primer import PRIMER_VERSION, model_path, sibling_path
 from tutelage.primer.measuring import measure_split
-from tutelage.primer.schooling import SchoolingConfig, school
+from tutelage.primer.schooling import SIZES, SchoolingConfig, school
 from tutelage.primer.vocabulary import build_tokenizer, save_tokenizer
 from tutelage.problems.primer import cell_table
 from tutelage.records import digest
@@ -77,17 +80,21 @@ def build(config: SchoolingConfig, work: Path, output: Path, num_problems: int =
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--work", type=Path, default=Path("runs/primer-build"), help="folder of the resumable state")
-    parser.add_argument("--output", type=Path, default=model_path(), help="folder of the finished model")
-    parser.add_argument("--seed", type=int, default=SchoolingConfig.seed)
-    parser.add_argument("--blocks", type=int, default=SchoolingConfig.num_blocks, help="length of the schooling")
-    parser.add_argument("--clean-blocks", type=int, default=SchoolingConfig.num_clean_blocks)
+    parser.add_argument("--size", choices=tuple(SIZES), default="primer", help="which of the sizes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help="folder of the resumable state")
+    parser.add_argument("--output", type=Path, help="folder of the finished model")
+    parser.add_argument("--blocks", type=int, help="length of the schooling")
+    parser.add_argument("--clean-blocks", type=int)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     # Two threads beside another busy process are far slower than one, and sums would depend on their number.
     torch.set_num_threads(1)
-    config = SchoolingConfig(seed=options.seed, num_blocks=options.blocks, num_clean_blocks=options.clean_blocks)
-    build(config, options.work, options.output)
+    changed = {"num_blocks": options.blocks, "num_clean_blocks": options.clean_blocks}
+    config = replace(SIZES[options.size], seed=options.seed, **{k: v for k, v in changed.items() if v is not None})
+    is_shipped = options.size == "primer" and options.seed == 0
+    output = options.output or (model_path() if is_shipped else sibling_path(options.size, options.seed))
+    build(config, options.work or Path("runs/primer-build", f"{options.size}-{options.seed}"), output)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,21 @@ class SchoolingConfig:
         return self.num_blocks * self.batches_per_block
 
 
+SIZES: dict[str, SchoolingConfig] = {
+    "tiny": SchoolingConfig(
+        hidden_size=48, num_layers=2, num_heads=2, num_key_value_heads=1, intermediate_size=144, num_blocks=90,
+        num_clean_blocks=20, learning_rate=4e-3,
+    ),
+    "small": SchoolingConfig(
+        hidden_size=64, num_layers=3, num_heads=2, num_key_value_heads=1, intermediate_size=192, num_blocks=110,
+        num_clean_blocks=25, learning_rate=3e-3,
+    ),
+    "primer": SchoolingConfig(),
+}  # fmt: skip
+"""Schoolings by size of model, smallest first: 0.06, 0.17 and 0.59 million parameters. Only `primer` is shipped; the
+others are for studies of several samplers, actors or critics."""
+
+
 def build_model(config: SchoolingConfig, tokenizer: Any) -> LlamaForCausalLM:
     """A fresh model of the configured shape, weights drawn with the config's seed."""
     torch.manual_seed(config.seed)
