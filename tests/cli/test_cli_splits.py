@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tutelage.cli.backends import Limits, check_prompts
+from tutelage.cli.seats import Limits, check_prompts
 from tutelage.cli.splits import Splits, check_ids, leaks, load_splits
 from tutelage.errors import DataError, InputError, ModelError
 from tutelage.problems import save_problems

@@ -93,14 +93,14 @@ def prompt_lines(model: str) -> list[str]:
     Raises:
         TutelageError: the model's tokenizer cannot be used.
     """
-    from tutelage.cli.backends import assemble_with
     from tutelage.cli.evaluation import EvalSettings
+    from tutelage.cli.seats import take_seat
     from tutelage.cli.splits import Splits
     from tutelage.problems import load_problems
 
     problem = load_problems("primer:train?n=1")[0] if model == "primer" else PROBLEM
     config = EvalSettings(model=model, data="primer")
-    prompter = assemble_with(config, Splits([], [], [], [problem], [])).prompter
+    prompter = take_seat(config, Splits([], [], [], [problem], [])).prompter
     *target, stop = prompter.target_ids(problem)
     ends = ", ".join(_token(prompter.tokenizer, number) for number in prompter.stop_token_ids)
     return [

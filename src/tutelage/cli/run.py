@@ -242,7 +242,7 @@ def _print_estimate(config: Any) -> None:
     parts = assemble(config)
     splits = parts.splits
     cost = estimate(
-        config, train=splits.train, test=splits.test, prompter=parts.prompter, base=parts.base,
-        open_sampler=parts.open_sampler,
+        config, train=splits.train, test=splits.test, prompter=parts.seat.prompter, base=parts.base,
+        open_sampler=parts.seat.samplers.open,
     )  # fmt: skip
     typer.echo("\n" + "\n".join(f"# {line}" for line in estimate_lines(cost.to_json())))

@@ -116,6 +116,8 @@ class Bench:
         open_sampler: opens a session that samples from given weights.
         sampler_of: opens a session on a model object in memory (the learner's, in mid-training).
         progress: where progress is shown.
+        invite: the same bench with another model in the seat: its weights, tokenizer, prompts and sampler. Takes a
+            model folder, adapter folder, hub name or `primer`, or `server:URL`.
         track: takes an optimizer step's figures by name; a tracker, or nothing.
     """
 
@@ -130,5 +132,6 @@ class Bench:
     open_sampler: Callable[[Weights], AbstractContextManager[SamplerSession]]
     sampler_of: Callable[[Any, Weights], AbstractContextManager[SamplerSession]]
     progress: Progress
+    invite: Callable[[str], Bench]
     track: Callable[[Mapping[str, float]], None] = lambda values: None
     spent: TimeSpent = field(default_factory=TimeSpent)

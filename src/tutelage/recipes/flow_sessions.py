@@ -1,88 +1,21 @@
-"""Sampler sessions around a sampler session: one that records and never draws twice, one that judges by comparison.
+"""A sampler session that judges by comparison: Stop's decision is scored, not drawn.
 
-Both answer some requests themselves and hand the others on, so that the flow and the sampler know nothing of them.
+It answers these requests itself and hands the others on, so that the flow and the sampler know nothing of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from tutelage.recipes.flow_prompts import StopPrompter
-from tutelage.records import Completion, Policy
+from tutelage.records import Completion
 from tutelage.sampling.completing import Drawn, completion_of
+from tutelage.sampling.recording import RecordingSession
 from tutelage.sampling.session import SampleRequest, SamplerSession, ScoreRequest
 from tutelage.store.run import Run
 
-WRITTEN_AT_ONCE = 64
-"""Completions written at once: what a kill can lose; they are then drawn again, with equal results on a CPU."""
 DIGITS = 4
 """Decimals to which compared log-probs are rounded: their last bits hang on what else is in the batch."""
-
-
-class RecordingSession:
-    """Answers what the run folder holds from there, and records what is drawn anew.
-
-    Args:
-        inner: draws.
-        run: the run folder.
-        have: recorded completions by id.
-    """
-
-    def __init__(self, inner: SamplerSession, run: Run, have: Mapping[str, Completion]) -> None:
-        self.inner, self.run, self.have = inner, run, have
-        self._known: list[Completion] = []
-        self._fresh: list[Completion] = []
-
-    @property
-    def policy(self) -> Policy:
-        """The inner session's."""
-        return self.inner.policy
-
-    def submit(self, request: SampleRequest) -> None:
-        """Queue a request."""
-        known = self.have.get(request.id)
-        if known is not None:
-            self._known.append(known)
-        else:
-            self.inner.submit(request)
-
-    def completions(self) -> Iterator[Completion]:
-        """Completions until every submitted request is answered."""
-        while True:
-            while self._known:
-                yield self._known.pop()
-            answered = False
-            for completion in self.inner.completions():
-                answered = True
-                self._fresh.append(completion)
-                if len(self._fresh) >= WRITTEN_AT_ONCE:
-                    self.flush()
-                yield completion
-                while self._known:
-                    yield self._known.pop()
-            if not answered and not self._known:
-                return
-
-    def flush(self) -> None:
-        """Write what was drawn and is not yet written."""
-        self.run.append_many("completions", self._fresh)
-        self._fresh = []
-
-    def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        """The inner session's."""
-        return self.inner.score(requests)
-
-    def publish(self, adapter: str, version: int, path: Path) -> None:
-        """The inner session's."""
-        self.inner.publish(adapter, version, path)
-
-    def release(self, completion_id: str) -> None:
-        """The inner session's."""
-        self.inner.release(completion_id)
-
-    def close(self) -> None:
-        """Nothing: whoever opened the inner session closes it."""
 
 
 class ComparingSession(RecordingSession):

@@ -17,9 +17,10 @@ from tutelage.recipes.bench import Bench
 from tutelage.recipes.flow_chain import FlowSettings, ProductionFlow
 from tutelage.recipes.flow_prompts import StopPrompter
 from tutelage.recipes.flow_records import FlowTree, GrownTree
-from tutelage.recipes.flow_sessions import ComparingSession, RecordingSession
+from tutelage.recipes.flow_sessions import ComparingSession
 from tutelage.recipes.flow_trees import RolloutSettings, Tree
 from tutelage.records import Completion, Policy, PreferencePair, Problem, Verdict, digest, record_id
+from tutelage.sampling.recording import RecordingSession
 from tutelage.sampling.session import SamplerSession
 from tutelage.text.prompts import tokenizer_digest
 

@@ -218,6 +218,7 @@ def child_request(
     branch_position: int | None = None,
     inserted_ids: Sequence[int] = (),
     index: int = 0,
+    player: str = "",
 ) -> SampleRequest:
     """A request that continues, answers or judges a completion, with an id and a seed that derive from it.
 
@@ -229,6 +230,7 @@ def child_request(
         branch_position: how many of the parent's tokens are kept; None keeps all.
         inserted_ids: put after them, e.g. a program's output.
         index: which of several children of one role, policy and branch position, from 0.
+        player: whose session answers, in a `RoutedSession`.
     """
     kept = len(parent.token_ids) if branch_position is None else branch_position
     role, policy = role or parent.role, policy or parent.policy
@@ -248,6 +250,7 @@ def child_request(
         branch_position=kept if prompt_ids is None else None,
         stage=parent.stage,
         index=index,
+        player=player,
     )
 
 

@@ -34,6 +34,7 @@ class SampleRequest:
         stage, index: provenance, copied to the completion.
         messages: the same prompt as chat messages, for servers that take text; None where there is none.
         prompt_text: the same prompt as text, for servers that take text.
+        player: which of several models is asked, where a `RoutedSession` knows several; other backends ignore it.
         metadata: what a scripted sampler may want to know of the problem; no other backend reads it.
     """
 
@@ -52,6 +53,7 @@ class SampleRequest:
     index: int = 0
     messages: tuple[dict[str, str], ...] | None = None
     prompt_text: str = ""
+    player: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
