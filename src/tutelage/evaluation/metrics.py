@@ -1,10 +1,11 @@
-"""Accuracy, pass@k, majority vote: exact numbers from counts, no sampling and no grading.
+"""Accuracy, pass@k, majority vote, AUC, best of k: exact numbers from counts and scores, no sampling and no grading.
 
 Outcomes that are our failure never enter a metric; callers leave them out and count them.
 """
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import random
 from collections.abc import Hashable, Sequence
@@ -131,3 +132,93 @@ def expected_majority(votes: Sequence[Vote], k: int, *, num_draws: int = 1000, s
     values = [majority_vote(subset, share_ties=True) for subset in subsets]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if len(known) == len(values) else None
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    """The scores that the right and the wrong answers of one problem got."""
+
+    right: tuple[float, ...]
+    wrong: tuple[float, ...]
+
+
+def auc(right: Sequence[float], wrong: Sequence[float]) -> float:
+    """Chance that a right answer scores above a wrong one, over all pairs of the two; a tie counts half.
+
+    Returns:
+        The area under the ROC curve, in [0, 1]; 0.5 is no better than chance.
+
+    Raises:
+        ValueError: one of the two is empty.
+
+    >>> auc([3.0, 1.0], [1.0, 0.0])
+    0.875
+    """
+    if not right or not wrong:
+        raise ValueError("an AUC needs right and wrong answers")
+    return _won(right, sorted(wrong)) / (len(right) * len(wrong))
+
+
+def auc_within(groups: Sequence[ScoredGroup]) -> float | None:
+    """The AUC over pairs of a right and a wrong answer of the *same* problem: how scores rank one problem's answers.
+
+    Every pair counts once, so a problem with many pairs counts for more.
+
+    Returns:
+        In [0, 1]; None where no problem has both.
+    """
+    won, pairs = _within(groups)
+    return won / pairs if pairs else None
+
+
+def auc_across(groups: Sequence[ScoredGroup]) -> float | None:
+    """The AUC over pairs of a right and a wrong answer of *different* problems: do scores mean the same everywhere?
+
+    Returns:
+        In [0, 1]; None where there is no such pair.
+    """
+    right = [score for group in groups for score in group.right]
+    wrong = sorted(score for group in groups for score in group.wrong)
+    won_within, pairs_within = _within(groups)
+    pairs = len(right) * len(wrong) - pairs_within
+    return (_won(right, wrong) - won_within) / pairs if pairs else None
+
+
+def _within(groups: Sequence[ScoredGroup]) -> tuple[float, int]:
+    """Pairs of one problem that the right answer wins (ties half), and all such pairs."""
+    won = sum(_won(group.right, sorted(group.wrong)) for group in groups)
+    return won, sum(len(group.right) * len(group.wrong) for group in groups)
+
+
+def _won(right: Sequence[float], wrong: Sequence[float]) -> float:
+    """Pairs that a right answer wins, ties counting half; `wrong` is sorted."""
+    return sum(bisect.bisect_left(wrong, score) + bisect.bisect_right(wrong, score) for score in right) / 2
+
+
+def best_of_k(scores: Sequence[float], is_correct: Sequence[bool], k: int) -> float:
+    """Chance that the highest-scoring of k samples drawn without replacement is right; ties are broken at random.
+
+    Exact: the best of a subset lies among m samples of one score, with a samples above it, in
+    (C(n-a, k) - C(n-a-m, k)) / C(n, k) of all subsets.
+
+    Args:
+        scores: of n samples of one problem.
+        is_correct: whether each is right.
+        k: 1 <= k <= n.
+
+    Raises:
+        ValueError: k is out of range, or the two differ in length.
+
+    >>> best_of_k([2.0, 1.0], [False, True], 2)
+    0.0
+    """
+    n = len(scores)
+    if len(is_correct) != n or not 1 <= k <= n:
+        raise ValueError(f"best of {k} among {n} scores and {len(is_correct)} verdicts is not defined")
+    value, above = Fraction(0), 0
+    for score in sorted(set(scores), reverse=True):
+        tied = [right for one, right in zip(scores, is_correct, strict=True) if one == score]
+        ways = comb(n - above, k) - comb(n - above - len(tied), k)
+        value += Fraction(ways, comb(n, k)) * Fraction(sum(tied), len(tied))
+        above += len(tied)
+    return float(value)

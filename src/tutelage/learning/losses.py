@@ -161,3 +161,61 @@ def nll_coefficients(lengths: Tensor, average: NllAverage) -> Tensor:
     if average == "sequence":
         return 1.0 / (lengths * lengths.numel())
     return torch.ones_like(lengths) / lengths.sum()
+
+
+def bradley_terry(chosen: Tensor, rejected: Tensor, *, margin: float | Tensor = 0.0) -> Tensor:
+    """`-log sigmoid(r_w - r_l - m)`: the chosen answer's reward must exceed the rejected one's, by a margin if set.
+
+    Args:
+        chosen: `(B,)` rewards r_w of the chosen answers.
+        rejected: `(B,)` rewards r_l of the rejected answers, of the same problems.
+        margin: m >= 0, one number or `(B,)`.
+
+    Returns:
+        `(B,)` losses, >= 0; ln 2 for equal rewards without a margin.
+
+    Source: arXiv 2203.02155 §3.5, Eq. 1 (for one pair); the margin is that of arXiv 2307.09288 §3.2.2, Eq. 2.
+    """
+    return -F.logsigmoid(chosen - rejected - margin)
+
+
+def clipped_policy(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, clip: float) -> Tensor:
+    """`-min(rho A, clip(rho, 1 - c, 1 + c) A)` with `rho = exp(log pi - log pi_old)`: PPO's surrogate, to be minimised.
+
+    Args:
+        logprobs: `(S,)` log-probs of sampled tokens under the policy; carries gradients.
+        old_logprobs: `(S,)` the same under the policy that sampled them.
+        advantages: `(S,)` advantages of the tokens.
+        clip: c in (0, 1); the published value is 0.2.
+
+    Returns:
+        `(S,)` losses; while the policy equals the old one they are `-advantages`.
+
+    Source: arXiv 1707.06347, Eq. 7, with the sign turned.
+    """
+    ratio = torch.exp(logprobs - old_logprobs)
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def is_clipped(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, clip: float) -> Tensor:
+    """`(S,)` True where `clipped_policy` has no gradient: the ratio left its range to where the advantage pulls."""
+    ratio = torch.exp(logprobs - old_logprobs)
+    return torch.where(advantages > 0, ratio > 1 + clip, ratio < 1 - clip) & (advantages != 0)
+
+
+def clipped_value(values: Tensor, old_values: Tensor, returns: Tensor, *, clip: float) -> Tensor:
+    """`0.5 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2)`: the value network's loss.
+
+    Args:
+        values: `(S,)` predicted returns of the states before the tokens; carries gradients.
+        old_values: `(S,)` the same when the tokens were sampled.
+        returns: `(S,)` what the predictions should have been.
+        clip: c > 0, in units of the return; infinity clips nothing.
+
+    Returns:
+        `(S,)` losses, >= 0.
+
+    Source: the PPO of arXiv 1707.06347's authors (openai/baselines, ppo2); not in the paper.
+    """
+    near = old_values + (values - old_values).clamp(-clip, clip)
+    return 0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2)
