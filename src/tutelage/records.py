@@ -252,13 +252,18 @@ class CritiqueStep(Record):
 
 @dataclass(frozen=True)
 class Critique(Record):
-    """Step-level judgement of a completion; `first_error` is the index of the first wrong step, None if none."""
+    """Step-level judgement of a completion; `first_error` is the index of the first wrong step, None if none.
+
+    `source_id` is the completion that it was read from, "" where no model wrote it.
+    """
 
     id: str
     completion_id: str
     steps: tuple[CritiqueStep, ...]
     final_is_correct: bool
     source_id: str = ""
+    final_explanation: str = ""
+    note: str = ""
 
     @property
     def first_error(self) -> int | None:

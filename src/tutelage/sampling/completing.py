@@ -53,7 +53,7 @@ def completion_of(request: SampleRequest, drawn: Drawn, *, model: str, tokenizer
         branch_position=request.branch_position,
         stage=request.stage,
         index=request.index,
-        note=drawn.note,
+        note="; ".join(note for note in (request.note, drawn.note) if note),
     )
 
 

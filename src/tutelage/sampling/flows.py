@@ -179,6 +179,33 @@ def _requests_of(asked: Any, waiting: dict[str, _Running]) -> tuple[SampleReques
     return requests
 
 
+def together(flows: Sequence[Flow[R]]) -> Generator[Any, Any, tuple[R, ...]]:
+    """Several flows as one, which asks at once what they ask in a turn; their results in order.
+
+    The next turn begins when all answers of the last have come. If one raises, so does the whole.
+    """
+    results: dict[int, R] = {}
+    asked: dict[int, Any] = {}
+
+    def step(number: int, answer: Answered | None) -> None:
+        try:
+            asked[number] = flows[number].send(answer)
+        except StopIteration as end:
+            results[number] = end.value
+
+    for number in range(len(flows)):
+        step(number, None)
+    while asked:
+        turn, asked = asked, {}
+        lists = {n: (r,) if isinstance(r, SampleRequest) else tuple(r) for n, r in turn.items()}
+        answers = yield tuple(request for requests in lists.values() for request in requests)
+        by_id = {answer.id: answer for answer in answers}
+        for number, requests in lists.items():
+            have = tuple(by_id[request.id] for request in requests)
+            step(number, have[0] if isinstance(turn[number], SampleRequest) else have)
+    return tuple(results[number] for number in range(len(flows)))
+
+
 def sample_all(
     session: SamplerSession,
     requests: Sequence[SampleRequest],

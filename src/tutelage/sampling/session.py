@@ -35,6 +35,7 @@ class SampleRequest:
         messages: the same prompt as chat messages, for servers that take text; None where there is none.
         prompt_text: the same prompt as text, for servers that take text.
         player: which of several models is asked, where a `RoutedSession` knows several; other backends ignore it.
+        note: what a reader of the completion must know of its prompt, copied to the completion's note.
         metadata: what a scripted sampler may want to know of the problem; no other backend reads it.
     """
 
@@ -54,6 +55,7 @@ class SampleRequest:
     messages: tuple[dict[str, str], ...] | None = None
     prompt_text: str = ""
     player: str = ""
+    note: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
 
 

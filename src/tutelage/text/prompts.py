@@ -114,11 +114,22 @@ class Prompter:
     def render(self, problem: Problem) -> Prompt:
         """The prompt of a problem."""
         if self.form == "chat":
-            messages = self._messages(problem)
-            text = _apply_template(self.tokenizer, messages, add_generation_prompt=True)
-            return Prompt(_encode(self.tokenizer, text), text, messages)
-        text = self.question_text(problem) if self.form == "primer" else self._plain(problem)
+            return self.render_messages(self._messages(problem))
+        return self.render_text(self.question_text(problem) if self.form == "primer" else self._plain(problem))
+
+    def render_text(self, text: str) -> Prompt:
+        """A text as a prompt, as it is; for the forms other than chat."""
         return Prompt(self.prefix_ids + _encode(self.tokenizer, text), text)
+
+    def render_messages(self, messages: Sequence[Message]) -> Prompt:
+        """A conversation as a prompt for its next turn; for the form chat."""
+        text = _apply_template(self.tokenizer, messages, add_generation_prompt=True)
+        return Prompt(_encode(self.tokenizer, text), text, tuple(messages))
+
+    def asked(self, problem: Problem) -> str:
+        """What the user's turn says: the instruction and the question."""
+        question = self.question_text(problem)
+        return f"{self.instruction}\n\n{question}" if self.instruction else question
 
     def target_text(self, problem: Problem) -> str:
         """The gold solution as the model should write it after the prompt, without the end token."""
@@ -153,14 +164,10 @@ class Prompter:
         if self.system_prompt:
             messages.append({"role": "system", "content": self.system_prompt})
         for shot in self.shots:
-            messages.append({"role": "user", "content": self._asked(shot)})
+            messages.append({"role": "user", "content": self.asked(shot)})
             messages.append({"role": "assistant", "content": self._worked(shot)})
-        messages.append({"role": "user", "content": self._asked(problem)})
+        messages.append({"role": "user", "content": self.asked(problem)})
         return tuple(messages)
-
-    def _asked(self, problem: Problem) -> str:
-        question = self.question_text(problem)
-        return f"{self.instruction}\n\n{question}" if self.instruction else question
 
     def _plain(self, problem: Problem) -> str:
         blocks = [self.instruction] if self.instruction else []
