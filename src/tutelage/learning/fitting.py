@@ -7,16 +7,19 @@ step after its last checkpoint and ends with the weights of an uninterrupted one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+from torch import nn
 
 from tutelage.config.settings import TrainingSettings
 from tutelage.errors import DataError, NothingToLearn
 from tutelage.learning import checkpoints
 from tutelage.learning.batches import Row, batch_indices, check_row, num_items_to_visit, pair_rows
+from tutelage.learning.checkpoints import Checkpoint
 from tutelage.learning.optimizer import learning_rate
 from tutelage.learning.policy import TrainablePolicy
 from tutelage.learning.session import Dropped, Hooks, ProbeMetrics, StepMetrics
@@ -70,6 +73,27 @@ class FitPlan:
                 state.update(np.array([len(row.ids), row.start, *row.ids], dtype=np.int64).tobytes())
                 state.update(np.array(row.weights, dtype=np.float64).tobytes())
         return {"data": state.hexdigest(), "objective": self.objective, "steps": digest(self.total_steps)}
+
+
+class Trained(Protocol):
+    """Weights whose training can be interrupted: a policy, or several models that train together."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that evaluations sample from."""
+        ...
+
+    def snapshot(self, step: int, identity: Mapping[str, str], history: Mapping[str, Any]) -> Checkpoint:
+        """The state from which `restore` goes on exactly."""
+        ...
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up a snapshot of the same training."""
+        ...
+
+    def identity(self) -> dict[str, str]:
+        """Digests of the settings and of the weights that the training started from."""
+        ...
 
 
 class PairProbe:
@@ -150,21 +174,21 @@ def check_not_empty(items: Sequence[object], dropped: Dropped, *, what: str) -> 
 
 
 def run_fit(
-    policy: TrainablePolicy,
+    trained: Trained,
     plan: FitPlan,
     step_on: Callable[[int, list[int], float], StepMetrics],
     *,
     hooks: Hooks,
-    probe_pairs: Sequence[PreferencePair] | None,
+    probe: PairProbe | None = None,
 ) -> tuple[list[StepMetrics], list[ProbeMetrics]]:
     """Train to the end of the plan, from its start or from its last checkpoint.
 
     Args:
-        policy: what trains.
+        trained: what trains.
         plan: on what, how long, and where checkpoints go.
         step_on: does one step, given its number from 1, its items and its learning rate.
         hooks: callbacks and their interval.
-        probe_pairs: the fixed set to measure at step 0, at every evaluation and at the end.
+        probe: the fixed set to measure at step 0, at every evaluation and at the end.
 
     Returns:
         The metrics of all steps and of all probes, those before a resume included.
@@ -173,9 +197,8 @@ def run_fit(
         RunError: the checkpoint belongs to another training.
         RunFailed: training diverged.
     """
-    probe = PairProbe(policy, probe_pairs) if probe_pairs else None  # under M_t: before a checkpoint is taken up
     identity = plan.identity()
-    metrics, probed = _take_up(policy, plan, identity)
+    metrics, probed = _take_up(trained, plan, identity)
     if probe is not None and not probed:
         probed.append(probe.measure(0))
     total = plan.total_steps
@@ -189,27 +212,25 @@ def run_fit(
         if probe is not None and (done % probe_every == 0 or done == total):
             probed.append(probe.measure(done))
         if hooks.on_eval and (done == total or (hooks.eval_every and done % hooks.eval_every == 0)):
-            policy.model.eval()
+            trained.model.eval()
             hooks.on_eval(done)
         if plan.checkpoint_dir and (done % plan.settings.checkpoint_every == 0 or done == total):
             history = {"metrics": [m.to_json() for m in metrics], "probe": [p.to_json() for p in probed]}
-            checkpoints.write(plan.checkpoint_dir, policy.snapshot(done, identity, history))
-    policy.model.eval()
+            checkpoints.write(plan.checkpoint_dir, trained.snapshot(done, identity, history))
+    trained.model.eval()
     return metrics, probed
 
 
-def _take_up(
-    policy: TrainablePolicy, plan: FitPlan, identity: dict[str, str]
-) -> tuple[list[StepMetrics], list[ProbeMetrics]]:
+def _take_up(trained: Trained, plan: FitPlan, identity: dict[str, str]) -> tuple[list[StepMetrics], list[ProbeMetrics]]:
     if plan.checkpoint_dir is None:
         return [], []
     if not plan.resume:
         checkpoints.clear(plan.checkpoint_dir)
         return [], []
-    found = checkpoints.read_latest(plan.checkpoint_dir, {**identity, **policy.identity()})
+    found = checkpoints.read_latest(plan.checkpoint_dir, {**identity, **trained.identity()})
     if found is None:
         return [], []
-    policy.restore(found)
+    trained.restore(found)
     return (
         [StepMetrics.from_json(m) for m in found.history["metrics"]],
         [ProbeMetrics.from_json(p) for p in found.history["probe"]],

@@ -8,10 +8,11 @@ takes 2 (bfloat16, GPU) or 4 (float32) for every base weight and 16 for every ad
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from tutelage.errors import RunFailed
 from tutelage.learning import adapters
 from tutelage.learning.batches import Row
 from tutelage.learning.checkpoints import Checkpoint
-from tutelage.learning.layout import ATTENTION_COST, FORWARD_OVERHEAD, Group, make_pass, plan_groups
+from tutelage.learning.layout import ATTENTION_COST, FORWARD_OVERHEAD, Group, Pass, make_pass, plan_groups
 from tutelage.learning.log_probs import LogProbScorer
 from tutelage.learning.optimizer import Optimizer
 from tutelage.models import loading
@@ -32,6 +33,15 @@ FAMILY = 8
 """Most rows of one prompt that are scored in one group, so that they can share it; a group may hold any one family."""
 
 
+class Opening(TypedDict, total=False):
+    """What `TrainablePolicy.open` takes as keywords, for those who hand it on; it says what each means."""
+
+    seed: int
+    adapter: Path | None
+    device: str
+    dtype: str
+
+
 @dataclass(frozen=True)
 class UpdateStats:
     """What an update cost: gradient norm before clipping, tokens fed without and with padding."""
@@ -39,6 +49,20 @@ class UpdateStats:
     grad_norm: float
     num_tokens: int
     num_padded: int
+
+
+class Reader(Protocol):
+    """Reads a number per scored token from passes under a model that is no language model: a head's outputs."""
+
+    can_share_beginnings: bool
+
+    def token_values(self, *passes: Pass) -> Tensor:
+        """The numbers, pass by pass and row by row, `(S,)`, float32."""
+        ...
+
+    def sums(self, *passes: Pass) -> Tensor:
+        """Their weighted sums over each row, `(R,)`, float32."""
+        ...
 
 
 class TrainablePolicy:
@@ -51,6 +75,8 @@ class TrainablePolicy:
         settings: how weights are changed.
         seed: everything random derives from it.
         compute_dtype: autocast to this type; None computes in the weights' type.
+        reader: what is read from a model with another head; None reads log-probs. Where methods here speak of
+            log-probs, the reader's numbers are meant then.
 
     Raises:
         ModelError: nothing trains.
@@ -64,13 +90,16 @@ class TrainablePolicy:
         *,
         seed: int,
         compute_dtype: torch.dtype | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.model, self.tokenizer, self.settings, self.seed = model, tokenizer, settings, seed
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = Optimizer(self.parameters, settings)
         self.device = next(model.parameters()).device
         self.compute_dtype = compute_dtype
-        self.scorer = LogProbScorer(model, compute_dtype=compute_dtype)
+        scorer = LogProbScorer(model, compute_dtype=compute_dtype) if reader is None else None
+        self.scorer: Reader | LogProbScorer = scorer or reader  # type: ignore[assignment]
+        self._read_tokens = scorer.token_logprobs if scorer else reader.token_values  # type: ignore[union-attr]
         context = loading.context_length(model)
         self.max_length = min(settings.max_length or context, context)
         self.vocab_size = loading.vocabulary_size(model)
@@ -87,7 +116,7 @@ class TrainablePolicy:
         path: str | Path,
         settings: TrainingSettings,
         *,
-        seed: int,
+        seed: int = 0,
         adapter: Path | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -97,7 +126,7 @@ class TrainablePolicy:
         Args:
             path: M_t's folder where all weights train; the base model's with LoRA.
             settings: `lora_rank` 0 trains all weights, otherwise an adapter of that rank.
-            seed: everything random derives from it.
+            seed: order of the data, dropout and fresh adapters derive from it.
             adapter: M_t's adapter, to be trained further; None with `lora_rank` > 0 attaches a fresh one.
             device: torch device, or auto.
             dtype: number format to compute in, or auto.
@@ -150,23 +179,42 @@ class TrainablePolicy:
     def _sums(self, group: Group) -> tuple[Tensor, dict[Row, int]]:
         """Log-prob sums of a group's different rows, and where each row lies among them."""
         sums = self.scorer.sums(*(make_pass(lines).to(self.device) for lines in group.passes))
-        rows = (row for lines in group.passes for line in lines for row in line)
-        return sums, {row: place for place, row in enumerate(rows)}
+        return sums, {row: place for place, row in enumerate(_rows_of(group))}
+
+    def group_tokens(self, items: Sequence[Sequence[Row]], group: Group) -> Tensor:
+        """Log-probs of the scored tokens of a group's items, `(S,)`: item by item in the order of `group.items`."""
+        values, starts = self._tokens(group)
+        rows = [row for item in group.items for row in items[item]]
+        places = [torch.arange(starts[row], starts[row] + row.num_scored) for row in rows]
+        return values.index_select(0, torch.cat(places).to(self.device))
+
+    def _tokens(self, group: Group) -> tuple[Tensor, dict[Row, int]]:
+        """Log-probs of the scored tokens of a group's different rows, and where each row's begin."""
+        values = self._read_tokens(*(make_pass(lines).to(self.device) for lines in group.passes))
+        rows = list(_rows_of(group))
+        return values, dict(zip(rows, accumulate((row.num_scored for row in rows), initial=0), strict=False))
 
     @torch.no_grad()
     def score(self, items: Sequence[Sequence[Row]]) -> list[list[float]]:
         """Log-prob sums of every item's rows as the model is now, in evaluation mode; equal rows are scored once."""
         self.model.eval()
-        families: dict[tuple[int, ...], list[Row]] = {}
-        for row in dict.fromkeys(row for rows in items for row in rows):
-            families.setdefault(row.ids[: row.start], []).append(row)
-        together = [rows[i : i + FAMILY] for rows in families.values() for i in range(0, len(rows), FAMILY)]
         found: dict[Row, float] = {}
-        for group in self.plan(together):
+        for group in self.plan(_families(items)):
             sums, places = self._sums(group)
             values = sums.tolist()
             found.update({row: values[place] for row, place in places.items()})
         return [[found[row] for row in rows] for rows in items]
+
+    @torch.no_grad()
+    def score_tokens(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-probs of every row's scored tokens as the model is now, in evaluation mode; equal rows are read once."""
+        self.model.eval()
+        found: dict[Row, list[float]] = {}
+        for group in self.plan(_families([(row,) for row in rows])):
+            read, starts = self._tokens(group)
+            values = read.tolist()
+            found.update({row: values[start : start + row.num_scored] for row, start in starts.items()})
+        return [found[row] for row in rows]
 
     def update(
         self, items: Sequence[Sequence[Row]], loss_of: Callable[[Group, Tensor], Tensor], *, learning_rate: float
@@ -182,12 +230,23 @@ class TrainablePolicy:
         Raises:
             RunFailed: the loss or a gradient is not finite; the weights are left as they were.
         """
+        return self._update(items, lambda group: loss_of(group, self.group_sums(items, group)), learning_rate)
+
+    def update_on_tokens(
+        self, items: Sequence[Sequence[Row]], loss_of: Callable[[Group, Tensor], Tensor], *, learning_rate: float
+    ) -> UpdateStats:
+        """As `update`, for losses of single tokens: `loss_of` is given what `group_tokens` gives."""
+        return self._update(items, lambda group: loss_of(group, self.group_tokens(items, group)), learning_rate)
+
+    def _update(
+        self, items: Sequence[Sequence[Row]], loss_of: Callable[[Group], Tensor], learning_rate: float
+    ) -> UpdateStats:
         if not self.model.training:
             self.model.train()
         groups = self.plan(items)
         with adapters.seeded(self.device, seed_of("dropout", self.seed, self.updates)):
             for group in groups:
-                loss = loss_of(group, self.group_sums(items, group))
+                loss = loss_of(group)
                 if not torch.isfinite(loss):
                     self.optimizer.adamw.zero_grad(set_to_none=True)
                     raise RunFailed(
@@ -218,6 +277,19 @@ class TrainablePolicy:
         """Digests of the settings and of the weights that the session started from."""
         fields = self.settings.model_dump(include=set(TrainingSettings.model_fields) - {"checkpoint_every"})
         return {"settings": digest([fields, self.seed, str(self.compute_dtype)]), "start": self.fingerprint}
+
+
+def _rows_of(group: Group) -> Iterator[Row]:
+    """The different rows of a group, in the order in which its passes compute them."""
+    return (row for lines in group.passes for line in lines for row in line)
+
+
+def _families(items: Sequence[Sequence[Row]]) -> list[list[Row]]:
+    """Different rows, those of one prompt together so that they can share it."""
+    families: dict[tuple[int, ...], list[Row]] = {}
+    for row in dict.fromkeys(row for rows in items for row in rows):
+        families.setdefault(row.ids[: row.start], []).append(row)
+    return [rows[i : i + FAMILY] for rows in families.values() for i in range(0, len(rows), FAMILY)]
 
 
 def recompute_activations(model: nn.Module) -> None:

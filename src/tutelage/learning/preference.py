@@ -11,24 +11,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import torch
-from torch import nn
 
 from tutelage.config.settings import TrainingSettings
 from tutelage.errors import DataError, RunFailed
-from tutelage.learning import adapters, alarms, checkpoints
+from tutelage.learning import adapters, alarms
 from tutelage.learning.batches import Row, pair_rows
-from tutelage.learning.export import save_policy
-from tutelage.learning.fitting import FitPlan, check_not_empty, keep_items, run_fit
+from tutelage.learning.fitting import check_not_empty, keep_items
+from tutelage.learning.learner import FitOptions, Learner, Lesson
 from tutelage.learning.losses import NllAverage
 from tutelage.learning.objectives import Loss, Objective, PairWork, Reference
-from tutelage.learning.policy import TrainablePolicy
-from tutelage.learning.session import Alarm, FitResult, Hooks, StepMetrics
+from tutelage.learning.policy import Opening, TrainablePolicy
+from tutelage.learning.session import Alarm, FitResult, StepMetrics
 from tutelage.records import PreferencePair, digest
 
 FIRST_STEP_TOLERANCE = {None: 1e-4, torch.bfloat16: 5e-2}
@@ -42,7 +41,7 @@ class PairBatch:
     reference: Sequence[Reference]
 
 
-class PreferenceLearner:
+class PreferenceLearner(Learner):
     """A session that learns from preference pairs; a `LearnerSession` over `PairBatch`.
 
     Args:
@@ -52,10 +51,11 @@ class PreferenceLearner:
 
     def __init__(self, policy: TrainablePolicy, objective: Objective) -> None:
         objective.check()
-        self.policy, self.objective = policy, objective
+        super().__init__(policy)
+        self.objective = objective
 
     @classmethod
-    def open(  # noqa: PLR0913 - the one place where a recipe says everything; all but two are keywords
+    def open(
         cls,
         policy_path: str | Path,
         settings: TrainingSettings,
@@ -64,10 +64,7 @@ class PreferenceLearner:
         beta: float = 0.1,
         alpha: float = 1.0,
         nll_average: NllAverage = "sequence",
-        seed: int = 0,
-        adapter: Path | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
+        **opening: Unpack[Opening],
     ) -> PreferenceLearner:
         """Load M_t and make it ready to learn.
 
@@ -78,10 +75,7 @@ class PreferenceLearner:
             beta: strength of the tie to the reference, > 0.
             alpha: weight of the NLL term of `dpo_nll`, >= 0.
             nll_average: `sequence` or `token`.
-            seed: order of the data, dropout and fresh adapters derive from it.
-            adapter: M_t's adapter, to be trained further; None with LoRA attaches a fresh one.
-            device: torch device, or auto.
-            dtype: number format to compute in, or auto.
+            opening: seed, adapter, device, dtype.
 
         Raises:
             ModelError: the model cannot be used, or nothing of it trains.
@@ -89,23 +83,11 @@ class PreferenceLearner:
         """
         objective = Objective(loss, beta, alpha, nll_average)
         objective.check()
-        policy = TrainablePolicy.open(policy_path, settings, seed=seed, adapter=adapter, device=device, dtype=dtype)
-        return cls(policy, objective)
+        return cls(TrainablePolicy.open(policy_path, settings, **opening), objective)
 
-    @property
-    def model(self) -> nn.Module:
-        """The model being trained."""
-        return self.policy.model
-
-    @property
-    def tokenizer(self) -> Any:
-        """Its tokenizer."""
-        return self.policy.tokenizer
-
-    @property
-    def updates(self) -> int:
-        """Optimizer updates since the session was opened, those before a restore included."""
-        return self.policy.updates
+    def objective_digest(self) -> str:
+        """Equal for equal losses and parameters of them."""
+        return self.objective.digest()
 
     def reference_logprobs(
         self, pairs: Sequence[PreferencePair], *, under: Literal["start", "base"] = "start"
@@ -163,13 +145,7 @@ class PreferenceLearner:
         pairs: Sequence[PreferencePair],
         reference: Sequence[Reference],
         checkpoint_dir: Path | None = None,
-        *,
-        max_steps: int | None = None,
-        on_step: Callable[[StepMetrics], None] | None = None,
-        probe: Sequence[PreferencePair] | None = None,
-        eval_every: int = 0,
-        on_eval: Callable[[int], None] | None = None,
-        resume: bool = True,
+        **options: Unpack[FitOptions],
     ) -> FitResult:
         """Train on pairs for the settings' epochs and steps; go on from a checkpoint where there is one.
 
@@ -177,12 +153,7 @@ class PreferenceLearner:
             pairs: what to learn from; those over `max_length` or without loss tokens are dropped and counted.
             reference: what `reference_logprobs(pairs)` gave; may be empty with `sft`.
             checkpoint_dir: where resumable checkpoints go; None keeps none.
-            max_steps: most steps of this fit, besides the settings' limit.
-            on_step: called after every step.
-            probe: fixed pairs, measured at step 0, every `eval_every` steps (0: about twenty times) and at the end.
-            eval_every: steps between `on_eval` calls; 0 calls it at the end only.
-            on_eval: called with the number of steps done, the model in evaluation mode; may sample from it.
-            resume: whether to go on from a checkpoint in `checkpoint_dir`; otherwise it is removed.
+            options: see `FitOptions`.
 
         Raises:
             DataError: reference and pairs do not match.
@@ -201,39 +172,9 @@ class PreferenceLearner:
             batch = PairBatch([kept[i] for i in chosen], [known[i] for i in chosen] if known else [])
             return self._step(step, [items[i] for i in chosen], batch, rate)
 
-        weights = [pair.weight for pair in kept]
-        plan = FitPlan(
-            items,
-            self.policy.settings,
-            self.policy.seed,
-            max_steps,
-            checkpoint_dir,
-            resume,
-            digest([self.objective.digest(), digest(weights)]),
-        )
-        hooks = Hooks(on_step, on_eval, eval_every)
-        metrics, probed = run_fit(self.policy, plan, step_on, hooks=hooks, probe_pairs=probe)
-        return FitResult(len(metrics), tuple(metrics), tuple(probed), dropped, tuple(self._alarms(metrics, items)))
-
-    def checkpoint(self, folder: Path) -> None:
-        """Write a checkpoint of an online session (a fit writes its own)."""
-        checkpoints.write(folder, self.policy.snapshot(self.updates, {"objective": self.objective.digest()}, {}))
-
-    def restore(self, folder: Path) -> bool:
-        """Go back to the newest checkpoint that `checkpoint` wrote.
-
-        Raises:
-            RunError: it belongs to another training.
-        """
-        wanted = {"objective": self.objective.digest(), **self.policy.identity()}
-        found = checkpoints.read_latest(folder, wanted)
-        if found is not None:
-            self.policy.restore(found)
-        return found is not None
-
-    def save(self, path: Path) -> None:
-        """Write the policy as a folder that transformers or peft loads as it is."""
-        save_policy(self.model, self.tokenizer, path)
+        objective = digest([self.objective.digest(), digest([pair.weight for pair in kept])])
+        lesson = Lesson(items, dropped, step_on, objective, lambda metrics: self._alarms(metrics, items))
+        return self.run_lesson(lesson, checkpoint_dir, options)
 
     def _alarms(self, metrics: Sequence[StepMetrics], items: Sequence[Sequence[Row]]) -> list[Alarm]:
         if not self.objective.needs_reference:

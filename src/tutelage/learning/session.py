@@ -22,40 +22,47 @@ class StepMetrics(Record):
 
     Args:
         step: steps done in this fit, from 1.
-        loss: the loss that was minimised.
-        nll: negative log-likelihood of the chosen (or target) tokens, averaged as set; logged under every loss.
-        chosen_logprob: mean log-prob sum of chosen completions (of targets, in supervised training) before the update.
+        loss: the loss that was minimised; of a policy gradient, the policy's.
         grad_norm: norm of the gradients before clipping.
         learning_rate: of this step.
         num_items: pairs or examples in the batch.
         num_tokens: tokens fed to the model, without padding.
         num_padded: tokens computed, padding included; fewer than `num_tokens` where a pair shares its prompt.
         seconds: wall time of the step.
+        nll: negative log-likelihood of the chosen (or target) tokens, averaged as set; logged under every loss of
+            pairs and examples.
+        chosen_logprob: mean log-prob sum of chosen completions (of targets, in supervised training) before the update.
         preference_loss: mean DPO or IPO loss; None in supervised training.
         rejected_logprob: mean log-prob sum of rejected completions.
         chosen_shift: mean of policy minus reference log-prob of the chosen; negative when they lost probability.
-        margin: mean margin h, in nats.
-        accuracy: share of pairs with h > 0.
+        margin: mean margin h, in nats; of a reward model, mean difference of the rewards.
+        accuracy: share of pairs with a margin above 0.
         first_step_gap: largest difference of a pair's preference loss from its value at h = 0 (ln 2 for DPO); known
             at the first update only.
+        value_loss: mean loss of the value network.
+        clip_fraction: share of tokens whose ratio was clipped, so that they gave no gradient.
+        step_kl: KL of the policy to the one that sampled, estimated (k3) before the update, nats a token.
     """
 
     step: int
     loss: float
-    nll: float
-    chosen_logprob: float
     grad_norm: float
     learning_rate: float
     num_items: int
     num_tokens: int
     num_padded: int
     seconds: float
+    nll: float | None = None
+    chosen_logprob: float | None = None
     preference_loss: float | None = None
     rejected_logprob: float | None = None
     chosen_shift: float | None = None
     margin: float | None = None
     accuracy: float | None = None
     first_step_gap: float | None = None
+    value_loss: float | None = None
+    clip_fraction: float | None = None
+    step_kl: float | None = None
 
 
 @dataclass(frozen=True)

@@ -8,27 +8,27 @@ change the size of a step have mean 1.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tutelage.config.settings import TrainingSettings
 from tutelage.errors import ConfigError, DataError
-from tutelage.learning import checkpoints, losses
+from tutelage.learning import losses
 from tutelage.learning.batches import Row, example_row
-from tutelage.learning.export import save_policy
-from tutelage.learning.fitting import FitPlan, check_not_empty, keep_items, run_fit
+from tutelage.learning.fitting import check_not_empty, keep_items
 from tutelage.learning.layout import Group
+from tutelage.learning.learner import FitOptions, Learner, Lesson
 from tutelage.learning.losses import NllAverage
-from tutelage.learning.policy import TrainablePolicy
-from tutelage.learning.session import FitResult, Hooks, StepMetrics
-from tutelage.records import Example, PreferencePair, digest
+from tutelage.learning.policy import Opening, TrainablePolicy
+from tutelage.learning.session import FitResult, StepMetrics
+from tutelage.records import Example, digest
 
 
-class SFTLearner:
+class SFTLearner(Learner):
     """A session that learns from supervised examples; a `LearnerSession` over lists of `Example`.
 
     Args:
@@ -40,7 +40,8 @@ class SFTLearner:
     def __init__(self, policy: TrainablePolicy, *, nll_average: NllAverage = "sequence") -> None:
         if nll_average not in ("sequence", "token"):
             raise ConfigError([f"nll_average={nll_average!r} is not sequence or token"])
-        self.policy, self.nll_average = policy, nll_average
+        super().__init__(policy)
+        self.nll_average = nll_average
 
     @classmethod
     def open(
@@ -49,10 +50,7 @@ class SFTLearner:
         settings: TrainingSettings,
         *,
         nll_average: NllAverage = "sequence",
-        seed: int = 0,
-        adapter: Path | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
+        **opening: Unpack[Opening],
     ) -> SFTLearner:
         """Load a model and make it ready to learn.
 
@@ -60,32 +58,17 @@ class SFTLearner:
             policy_path: model folder where all weights train; the base model's with LoRA.
             settings: how weights are changed.
             nll_average: `sequence` or `token`.
-            seed: order of the data, dropout and fresh adapters derive from it.
-            adapter: an adapter to be trained further; None with LoRA attaches a fresh one.
-            device: torch device, or auto.
-            dtype: number format to compute in, or auto.
+            opening: seed, adapter, device, dtype.
 
         Raises:
             ModelError: the model cannot be used, or nothing of it trains.
             ConfigError: a value is out of range.
         """
-        policy = TrainablePolicy.open(policy_path, settings, seed=seed, adapter=adapter, device=device, dtype=dtype)
-        return cls(policy, nll_average=nll_average)
+        return cls(TrainablePolicy.open(policy_path, settings, **opening), nll_average=nll_average)
 
-    @property
-    def model(self) -> nn.Module:
-        """The model being trained."""
-        return self.policy.model
-
-    @property
-    def tokenizer(self) -> Any:
-        """Its tokenizer."""
-        return self.policy.tokenizer
-
-    @property
-    def updates(self) -> int:
-        """Optimizer updates since the session was opened, those before a restore included."""
-        return self.policy.updates
+    def objective_digest(self) -> str:
+        """Equal for equal losses and parameters of them."""
+        return digest(["sft", self.nll_average])
 
     def step(self, batch: Sequence[Example], *, learning_rate: float | None = None) -> StepMetrics:
         """One optimizer update on a batch of examples; none of them is dropped.
@@ -105,28 +88,14 @@ class SFTLearner:
         return self._step(self.updates + 1, items, rate)
 
     def fit(
-        self,
-        examples: Sequence[Example],
-        checkpoint_dir: Path | None = None,
-        *,
-        max_steps: int | None = None,
-        on_step: Callable[[StepMetrics], None] | None = None,
-        probe: Sequence[PreferencePair] | None = None,
-        eval_every: int = 0,
-        on_eval: Callable[[int], None] | None = None,
-        resume: bool = True,
+        self, examples: Sequence[Example], checkpoint_dir: Path | None = None, **options: Unpack[FitOptions]
     ) -> FitResult:
         """Train on examples for the settings' epochs and steps; go on from a checkpoint where there is one.
 
         Args:
             examples: what to learn from; those over `max_length` or without loss tokens are dropped and counted.
             checkpoint_dir: where resumable checkpoints go; None keeps none.
-            max_steps: most steps of this fit, besides the settings' limit.
-            on_step: called after every step.
-            probe: fixed pairs, measured at step 0, every `eval_every` steps (0: about twenty times) and at the end.
-            eval_every: steps between `on_eval` calls; 0 calls it at the end only.
-            on_eval: called with the number of steps done, the model in evaluation mode; may sample from it.
-            resume: whether to go on from a checkpoint in `checkpoint_dir`; otherwise it is removed.
+            options: see `FitOptions`.
 
         Raises:
             NothingToLearn: no example is left.
@@ -140,33 +109,7 @@ class SFTLearner:
         def step_on(step: int, chosen: list[int], rate: float) -> StepMetrics:
             return self._step(step, [items[i] for i in chosen], rate)
 
-        settings, seed = self.policy.settings, self.policy.seed
-        plan = FitPlan(items, settings, seed, max_steps, checkpoint_dir, resume, digest(["sft", self.nll_average]))
-        hooks = Hooks(on_step, on_eval, eval_every)
-        metrics, probed = run_fit(self.policy, plan, step_on, hooks=hooks, probe_pairs=probe)
-        return FitResult(len(metrics), tuple(metrics), tuple(probed), dropped)
-
-    def checkpoint(self, folder: Path) -> None:
-        """Write a checkpoint of an online session (a fit writes its own)."""
-        checkpoints.write(folder, self.policy.snapshot(self.updates, self._identity(), {}))
-
-    def restore(self, folder: Path) -> bool:
-        """Go back to the newest checkpoint that `checkpoint` wrote.
-
-        Raises:
-            RunError: it belongs to another training.
-        """
-        found = checkpoints.read_latest(folder, {**self._identity(), **self.policy.identity()})
-        if found is not None:
-            self.policy.restore(found)
-        return found is not None
-
-    def save(self, path: Path) -> None:
-        """Write the policy as a folder that transformers or peft loads as it is."""
-        save_policy(self.model, self.tokenizer, path)
-
-    def _identity(self) -> dict[str, str]:
-        return {"objective": digest(["sft", self.nll_average])}
+        return self.run_lesson(Lesson(items, dropped, step_on, self.objective_digest()), checkpoint_dir, options)
 
     def _step(self, step: int, items: Sequence[Sequence[Row]], rate: float) -> StepMetrics:
         started = time.perf_counter()
