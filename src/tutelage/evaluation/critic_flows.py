@@ -21,11 +21,11 @@ from typing import Any, Literal
 from tutelage.evaluation.critic_prompts import critique_form, critique_prompt, refine_prompt
 from tutelage.evaluation.plays import ACTOR, CRITIC, Chain, Play, StrategyFlow, Table
 from tutelage.evaluation.strategy_names import Strategy
-from tutelage.records import Completion, Critique, SamplingParams
+from tutelage.records import Completion, Critique, Role, SamplingParams
 from tutelage.sampling.flows import Flow, together
 from tutelage.sampling.session import SampleRequest
 from tutelage.text.critiques import CritiqueForm, CritiqueText, Unreadable, read_critique, write_critique
-from tutelage.text.prompts import tokenizer_digest
+from tutelage.text.prompts import Prompt, tokenizer_digest
 
 Gate = Literal["all", "judged", "oracle"]
 """Which solutions are refined: all (the paper's test mode), those judged wrong by the critic, those that are wrong."""
@@ -95,24 +95,31 @@ def criticise(
         tries: how often it is asked until its text can be read; at least 1. Tries after a greedy one are drawn at
             temperature 1, or the same text would come again.
     """
+    prompt = critique_prompt(table.players[player].prompter, table.problem, solution.text)
+    return (yield from judged_by(table, solution, prompt, player=player, role="critique", tries=tries))
+
+
+def judged_by(
+    table: Table, solution: Completion, prompt: Prompt, *, player: str, role: Role, tries: int, **facts: object
+) -> Generator[Any, Any, Judgement]:
+    """What a player says of a solution when it is asked with `prompt`: the first text that can be read."""
     seat = table.players[player]
     form = critique_form(seat.prompter)
-    prompt = critique_prompt(seat.prompter, table.problem, solution.text)
     said: list[Completion] = []
     reasons: list[str] = []
-    for attempt in range(tries):
-        params = again(seat.params, attempt)
+    critique = None
+    while critique is None and len(said) < tries:
         request = table.ask(
-            player, prompt, role="critique", parent=solution, index=attempt, params=params,
-            facts={"solution": solution.text},
+            player, prompt, role=role, parent=solution, index=len(said), params=again(seat.params, len(said)),
+            facts={"solution": solution.text, **facts},
         )  # fmt: skip
         said.append((yield ask_about(table, player, solution, request)))
         read = read_critique(said[-1].text, form) if said[-1].finish_reason != "error" else None
         if isinstance(read, CritiqueText):
             critique = read.about(solution, source_id=said[-1].id, stage=table.stage, note=said[-1].note)
-            return Judgement(solution, said[-1].text, form, tuple(said), critique, tuple(reasons))
-        reasons.append(read.reason if isinstance(read, Unreadable) else "the request failed")
-    return Judgement(solution, said[-1].text, form, tuple(said), None, tuple(reasons))
+        else:
+            reasons.append(read.reason if isinstance(read, Unreadable) else "the request failed")
+    return Judgement(solution, said[-1].text, form, tuple(said), critique, tuple(reasons))
 
 
 def again(params: SamplingParams, attempt: int) -> SamplingParams:
@@ -192,7 +199,8 @@ def _play_chains(table: Table, *, rounds: int, gate: Gate) -> Generator[Any, Any
 
 def _chain_of(start: Completion, steps: tuple[Round, ...]) -> Chain:
     refined = [step.refinement for step in steps if step.refinement is not None]
-    return Chain((start, *refined), tuple(step.judgement and step.judgement.is_right for step in steps))
+    judged = tuple(None if step.judgement is None else step.judgement.is_right for step in steps)
+    return Chain((start, *refined), judged)
 
 
 def _figures(judgements: Sequence[Judgement]) -> dict[str, float]:

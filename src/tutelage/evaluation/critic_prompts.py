@@ -54,7 +54,9 @@ def critique_form(prompter: Prompter) -> CritiqueForm:
 def critique_prompt(prompter: Prompter, problem: Problem, solution: str) -> Prompt:
     """Ask a critic for a verdict on every step of a solution, and on the whole."""
     if prompter.form == "primer":
-        return prompter.render_text(primer_critique_prompt(question_text(problem), quoted(prompter, solution)))
+        return prompter.render_text(
+            primer_critique_prompt(shown_question(prompter, problem), quoted(prompter, solution))
+        )
     return _request(prompter, CRITIC_REQUEST, _shown(prompter, problem, solution), "Critique:")
 
 
@@ -62,7 +64,7 @@ def refine_prompt(prompter: Prompter, problem: Problem, solution: str, critique:
     """Ask an actor for a new solution that takes a critique of its solution into account."""
     solution, critique = quoted(prompter, solution), quoted(prompter, critique)
     if prompter.form == "primer":
-        return prompter.render_text(primer_refine_prompt(question_text(problem), solution, critique))
+        return prompter.render_text(primer_refine_prompt(shown_question(prompter, problem), solution, critique))
     turn = f"{REFINE_REQUEST}\n\n{critique.strip()}"
     if prompter.form == "plain":
         return prompter.render_text(f"{prompter.render(problem).text} {solution.strip()}\n\n{turn}\n\nNew solution:")
@@ -99,7 +101,7 @@ def mistake_prompt(prompter: Prompter, problem: Problem, before: str, step: str,
         step: the right step.
         mistake: the kind of mistake, in words.
     """
-    parts = [f"Problem: {prompter.question_text(problem)}"]
+    parts = [f"Problem: {shown_question(prompter, problem)}"]
     if before.strip():
         parts.append(f"First steps:\n{quoted(prompter, before).strip()}")
     parts += [f"Next step: {quoted(prompter, step).strip()}", f"Kind of mistake: {mistake}"]
@@ -141,5 +143,10 @@ def _request(prompter: Prompter, request: str, shown: str, lead: str) -> Prompt:
     return prompter.render_messages([*_system(prompter), {"role": "user", "content": f"{request}\n\n{shown}"}])
 
 
+def shown_question(prompter: Prompter, problem: Problem) -> str:
+    """The question as critics are shown it, options included; as a problem's question it is shown the same again."""
+    return question_text(problem) if prompter.form == "primer" else prompter.question_text(problem)
+
+
 def _shown(prompter: Prompter, problem: Problem, solution: str) -> str:
-    return f"Problem: {prompter.question_text(problem)}\n\nSolution:\n{quoted(prompter, solution).strip()}"
+    return f"Problem: {shown_question(prompter, problem)}\n\nSolution:\n{quoted(prompter, solution).strip()}"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.records import Completion, Critique, CritiqueStep, record_id
-from tutelage.text.steps import split_steps
+from tutelage.text.steps import Step, split_steps
 
 CritiqueForm = Literal["labelled", "primer"]
 Reason = Literal[
@@ -110,17 +110,22 @@ def write_critique(critique: CritiqueText | Critique, form: CritiqueForm) -> str
     return "\n\n".join(block.rstrip() for block in blocks)
 
 
-def solution_steps(text: str) -> tuple[str, ...]:
-    """The lines of a solution that a critic judges: the lead-in line and the line of the final answer left out.
+def judged_steps(text: str) -> tuple[Step, ...]:
+    """The lines of a solution that a critic judges, with their places: lead-in, answer and empty lines left out.
 
     A solution that is nothing but its answer line has that line as its only step.
     """
-    lines = [step.content for step in split_steps(text) if step.content]
-    if lines and _LEAD_IN.fullmatch(lines[0][:200]):
+    lines = [step for step in split_steps(text) if step.content]
+    if lines and _LEAD_IN.fullmatch(lines[0].content[:200]):
         lines = lines[1:]
-    if len(lines) > 1 and _ANSWER_LINE.match(lines[-1].lstrip("*$ ")):
+    if len(lines) > 1 and _ANSWER_LINE.match(lines[-1].content.lstrip("*$ ")):
         lines = lines[:-1]
     return tuple(lines)
+
+
+def solution_steps(text: str) -> tuple[str, ...]:
+    """The texts of `judged_steps`, without white space around them."""
+    return tuple(step.content for step in judged_steps(text))
 
 
 def place_of_first_error(

@@ -11,9 +11,12 @@ from tutelage.problems.primer.critiques import (
     ParsedCritique,
     StepVerdict,
     annotate,
+    critique_of,
+    mistaken,
     parse_critique,
     true_critique,
 )
+from tutelage.problems.primer.mistakes import MistakeKind, mistaken_line
 from tutelage.problems.primer.prompts import (
     complete_prompt,
     correct_prompt,
@@ -44,6 +47,7 @@ __all__ = [
     "PRIMER_SPLITS",
     "Annotation",
     "Cell",
+    "MistakeKind",
     "ParsedCritique",
     "StepVerdict",
     "Story",
@@ -54,8 +58,11 @@ __all__ = [
     "complete_prompt",
     "correct_prompt",
     "cot_prompt",
+    "critique_of",
     "critique_prompt",
     "keywords",
+    "mistaken",
+    "mistaken_line",
     "mixed_prompt",
     "output_text",
     "parse_critique",

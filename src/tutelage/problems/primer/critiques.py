@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tutelage.problems.primer.cells import OPERATIONS
@@ -118,7 +118,11 @@ def _line_tag(row: str, value: int) -> str:
 
 def true_critique(story: Story, text: str) -> str:
     """The right critique of a solution text, in the format that the built-in model writes."""
-    annotation = annotate(story, text)
+    return critique_of(story, annotate(story, text))
+
+
+def critique_of(story: Story, annotation: Annotation) -> str:
+    """A judgement as critique text."""
     rows = []
     value = story.start
     for index, step in enumerate(annotation.steps):
@@ -127,6 +131,27 @@ def true_critique(story: Story, text: str) -> str:
         value = line.result if line else value
     is_right = annotation.first_error is None and annotation.final_is_correct
     return "\n".join([*rows, f"verdict: {'correct' if is_right else 'wrong'}"])
+
+
+def mistaken(story: Story, annotation: Annotation, rate: float, rng: random.Random) -> Annotation:
+    """The judgement of an annotator who gets each step's verdict wrong with probability `rate`.
+
+    A wrong step passes for right; a right one is called wrong, with another move as the explanation. The final verdict
+    follows from the steps, and stays the truth where no step is wrong in truth.
+    """
+    steps = []
+    for index, step in enumerate(annotation.steps):
+        if rng.random() >= rate:
+            steps.append(step)
+        elif step.is_correct:
+            operation = OPERATIONS[story.steps[index].cell.operation]
+            other = tag(rng.choice(operation.wrong_forms), story.steps[index].operand, story.start)
+            steps.append(replace(step, is_correct=False, kind="operation", explanation=f"use {other}"))
+        else:
+            steps.append(replace(step, is_correct=True, kind="none", explanation=""))
+    first = next((i for i, step in enumerate(steps) if not step.is_correct), None)
+    is_right = first is None and (annotation.final_is_correct or annotation.first_error is not None)
+    return Annotation(tuple(steps), first, annotation.answer, is_right)
 
 
 def belief_critique(story: Story, moves: list[Move], beliefs: list[Move]) -> str:
