@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-OPTIONS = ("--data", "--strategy", "--limit", "--output", "--seed", "--resume", "--help")
+OPTIONS = (
+    "--data", "--strategy", "--critic", "--reward-model", "--curve", "--limit", "--output", "--seed", "--resume",
+    "--help",
+)  # fmt: skip
 ADVICE = "`tutelage eval --help` and docs/config.md tell of all settings"
 
 
@@ -27,8 +30,20 @@ def evaluate(
     ] = None,
     strategy: Annotated[
         list[str] | None,
-        typer.Option("--strategy", "-s", help="greedy, pass@k or maj@k; may be given again.", show_default="greedy"),
+        typer.Option(
+            "--strategy",
+            "-s",
+            help="A way to answer (docs/strategies.md); may be given again.",
+            show_default="greedy",
+        ),
     ] = None,
+    critic: Annotated[
+        str | None, typer.Option("--critic", help="Model that criticises answers.", show_default="none")
+    ] = None,
+    reward_model: Annotated[
+        str | None, typer.Option("--reward-model", help="Folder of a reward model.", show_default="none")
+    ] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Also the value for every smaller k, in report.json.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Most problems.", show_default="all")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to keep it in.", show_default="runs/eval-MODEL-TIME")
@@ -48,7 +63,8 @@ def evaluate(
     configure_threads()
     from tutelage.cli.evaluation import EvalSettings, run_evaluation
 
-    given = {"model": model, "data": data, "data_limit": limit, "output_dir": output, "seed": seed}
+    given = {"model": model, "data": data, "data_limit": limit, "output_dir": output, "seed": seed,
+             "critic": critic, "reward_model": reward_model, "curve": curve or None}  # fmt: skip
     words = [*words, *(f"{key}={value}" for key, value in given.items() if value is not None)]
     if strategy:
         words.append(f"strategies={','.join(strategy)}")

@@ -1,4 +1,4 @@
-"""The work of `tutelage eval`: sample and grade under each strategy in a run folder that `compare` can read.
+"""The work of `tutelage eval`: answer, and grade, under each strategy in a run folder that `compare` can read.
 
 Samples are drawn once and shared: with `maj@8` and `pass@4`, eight samples of each problem serve both.
 """
@@ -23,15 +23,16 @@ from tutelage.cli.progress import open_progress
 from tutelage.cli.run import check_model_name, choose_folder, explain, short_name
 from tutelage.cli.splits import Splits, worked_examples
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
+from tutelage.cli.team import team_of
 from tutelage.config.settings import GradingSettings, ModelSettings, SamplerSettings, setting
 from tutelage.errors import InputError
-from tutelage.evaluation.results import KIND, EvaluationResult
-from tutelage.evaluation.strategies import Strategy, StrategyResult, parse_strategy, score_strategy
+from tutelage.evaluation.curves import played_curve, sampled_curve
+from tutelage.evaluation.strategies import KINDS, StrategyResult, parse_strategy
 from tutelage.problems import load_problems
-from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.progress import Progress
-from tutelage.records import OUTCOMES, Completion, SamplingParams, Verdict, digest, record_id
+from tutelage.recipes.strategy_stage import Measured, Measuring, run_strategies
+from tutelage.records import OUTCOMES, SamplingParams
 
 RECIPE = "eval"
 
@@ -41,10 +42,24 @@ class EvalSettings(ModelSettings, SamplerSettings, GradingSettings):
 
     data: str = setting(..., "Problems to measure on: a name, a file, or `format:path` (the option --data).")
     data_limit: int | None = setting(None, "Most problems; none is all (the option --limit).", unit="problems", ge=1)
-    strategies: list[str] = setting(["greedy"], "Ways to answer: greedy, avg@k, pass@k, maj@k (the option -s).")
-    temperature: float = setting(0.8, "Sampling temperature of all strategies but greedy.", gt=0, le=5)
+    strategies: list[str] = setting(
+        ["greedy"],
+        "Ways to answer (the option -s), see docs/strategies.md: " + ", ".join(k.form for k in KINDS.values()),
+    )
+    temperature: float = setting(0.8, "Sampling temperature of strategies that begin from samples.", gt=0, le=5)
     top_p: float = setting(1.0, "Nucleus of sampling.", gt=0, le=1)
     max_new_tokens: int = setting(512, "Longest solution.", unit="tokens", ge=1)
+    critic: str | None = setting(
+        None, "Model that criticises answers (the option --critic): as `model`, or `server:URL`."
+    )
+    critic_temperature: float = setting(0.0, "Temperature of critiques; 0 is greedy.", ge=0, le=5)
+    critic_tokens: int | None = setting(None, "Longest critique; none is max_new_tokens.", unit="tokens", ge=1)
+    reward_model: str | None = setting(
+        None, "Folder that the recipe reward-model made (the option --reward-model): ranks answers of one problem."
+    )
+    curve: bool = setting(
+        False, "Also the value for every smaller k, from the same samples, in report.json (the option --curve)."
+    )
     output_dir: str | None = setting(None, "Folder to keep it in; none is runs/eval-<model>-<time> (--output).")
 
     @field_validator("strategies")
@@ -117,76 +132,72 @@ def open_eval_bench(config: EvalSettings, folder: Path, *, progress: Progress, r
 def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:
     """Every strategy's figures; per-problem results and the report go to the run folder."""
     strategies = [parse_strategy(name) for name in config.strategies]
-    sampled = [strategy for strategy in strategies if strategy.kind != "greedy"]
-    rows, outcomes = [], Counter(dict.fromkeys(OUTCOMES, 0))
-    for group in ([s for s in strategies if s.kind == "greedy"], sampled):
-        if not group:
-            continue
-        began = time.perf_counter()
-        plan = _plan(config, group)
-        completions = stages.sample(bench, bench.base, bench.test, plan)
-        verdicts = stages.grade(bench, bench.test, completions, name=f"{plan.name}-grade")
-        outcomes.update(verdict.outcome for verdict in verdicts.values())
-        results = [
-            _score(config, bench, strategy=strategy, completions=completions, verdicts=verdicts) for strategy in group
-        ]
-        seconds = time.perf_counter() - began
-        rows += [_row(result, seconds) for result in results]
-    order = {strategy.name: place for place, strategy in enumerate(strategies)}
+    clock, rows, curves = _Clock(), [], {}
+    outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+    judged: set[str] = set()
+
+    def note(measured: Measured) -> None:
+        rows.append(_row(measured.result, clock.lap()))
+        new = [v for v in (measured.answers.verdicts | measured.verdicts).values() if v.completion_id not in judged]
+        judged.update(v.completion_id for v in new)
+        outcomes.update(v.outcome for v in new)
+        if config.curve and (points := _curve(measured, bench, config.seed)):
+            curves[measured.result.strategy.name] = points
+
+    how = Measuring(
+        SamplingParams(temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens),
+        config.seed, short_name(config.model), config.data,
+    )  # fmt: skip
+    run_strategies(bench, bench.base, bench.test, strategies, team_of(config, bench), how, on_result=note)
     report = {
         "recipe": RECIPE, "model": config.model, "data": config.data, "seed": config.seed,
-        "seconds": round(bench.spent.total(), 3), "strategies": sorted(rows, key=lambda row: order[row["strategy"]]),
+        "seconds": round(bench.spent.total(), 3), "strategies": rows, **({"curves": curves} if config.curve else {}),
         "outcomes": dict(outcomes), "time_spent": bench.spent.report(), "run_folder": bench.run.path.name,
     }  # fmt: skip
     bench.run.write_report(report)
     return report
 
 
-def _plan(config: EvalSettings, group: list[Strategy]) -> stages.SamplingPlan:
-    is_greedy = group[0].kind == "greedy"
-    params = SamplingParams(
-        temperature=0.0 if is_greedy else config.temperature, top_p=1.0 if is_greedy else config.top_p,
-        max_new_tokens=config.max_new_tokens,
-    )  # fmt: skip
-    count = max(strategy.num_samples for strategy in group)
-    return stages.SamplingPlan("greedy" if is_greedy else f"{count}-samples", params, count, config.seed)
+def _curve(measured: Measured, bench: Bench, seed: int) -> list[dict[str, Any]]:
+    """The strategy's value for every smaller k; empty where it has no k."""
+    strategy = measured.result.strategy
+    if strategy.is_flow:
+        return played_curve(strategy, bench.test, measured.plays, measured.verdicts, seed=seed)
+    answers = measured.answers
+    return sampled_curve(strategy, bench.test, answers.completions, answers.verdicts, scores=answers.rewards, seed=seed)
 
 
-def _score(
-    config: EvalSettings,
-    bench: Bench,
-    *,
-    strategy: Strategy,
-    completions: list[Completion],
-    verdicts: Mapping[str, Verdict],
-) -> StrategyResult:
-    """A strategy's result, its values by problem kept in the run folder."""
-    result = score_strategy(strategy, bench.test, completions, verdicts, seed=config.seed)
-    used: dict[str, list[str]] = {}
-    for completion in completions:
-        used.setdefault(completion.problem_id, []).append(completion.id)
-    stage = digest([completions[0].stage, strategy.name])
-    name = short_name(config.model)
-    bench.run.append_many(
-        KIND,
-        (
-            EvaluationResult(
-                record_id(stage, problem), name, strategy.name, config.data, problem, value, tuple(used[problem])
-            )
-            for problem, value in result.per_problem.items()
-        ),
-    )
-    return result
+class _Clock:
+    """Seconds since it was last looked at."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
 
 
 def _row(result: StrategyResult, seconds: float) -> dict[str, Any]:
-    num_problems = result.n + len(result.excluded)
-    return {
+    num_problems = max(1, len(result.costs))
+    cost = {
+        player: {"prompt_tokens": spent.prompt_tokens, "completion_tokens": spent.completion_tokens}
+        for player, spent in result.cost().items()
+    }
+    row: dict[str, Any] = {
         "strategy": result.strategy.name, "accuracy": result.value, "low": result.low, "high": result.high,
         "n": result.n, "excluded": len(result.excluded), "outcomes": result.outcomes,
-        "prompt_tokens": result.prompt_tokens, "completion_tokens": result.completion_tokens,
-        "tokens_per_problem": result.completion_tokens / num_problems, "seconds": round(seconds, 3),
+        "prompt_tokens": result.prompt_tokens, "completion_tokens": result.completion_tokens, "cost": cost,
+        "tokens_per_problem": sum(spent["completion_tokens"] for spent in cost.values()) / num_problems,
+        "read_per_problem": sum(spent["prompt_tokens"] for spent in cost.values()) / num_problems,
+        "seconds": round(seconds, 3),
     }  # fmt: skip
+    if result.extras:
+        row["figures"] = {
+            name: {"value": figure.value, "low": figure.low, "high": figure.high, "n": len(figure.per_problem)}
+            for name, figure in result.extras.items()
+        }
+    return row | ({"transitions": result.transitions} if result.transitions else {})
 
 
 def print_evaluation(report: Mapping[str, Any], console: Console, *, folder: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tutelage.errors import InputError, RunError
+from tutelage.evaluation.plays import ACTOR
 from tutelage.records import Completion, Record
 from tutelage.store.run import Run
 
@@ -27,6 +28,8 @@ class EvaluationResult(Record):
         problem_id: the problem.
         value: in [0, 1]; 1.0 or 0.0 for strategies that end in one answer.
         completion_ids: the samples that it rests on.
+        cost: what answering this problem once took: by player, prompt tokens read and tokens written. Strategies share
+            samples, so this is not what was drawn. Empty in records of recipes: there it is what was drawn.
     """
 
     id: str
@@ -36,6 +39,7 @@ class EvaluationResult(Record):
     problem_id: str
     value: float
     completion_ids: tuple[str, ...] = ()
+    cost: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,25 @@ class Recorded:
 
     def tokens(self, strategy: str = "greedy", name: str | None = None) -> int:
         """Tokens that the models wrote for these results: what the strategy costs."""
+        return sum(written for _, written in self.costs(strategy, name).values())
+
+    def costs(self, strategy: str = "greedy", name: str | None = None) -> dict[str, tuple[int, int]]:
+        """Prompt tokens read and tokens written for these results, by player; players who did neither are left out."""
         name = name or self._last(strategy)
-        ids = {i for r in self.results if r.strategy == strategy and r.name == name for i in r.completion_ids}
-        completions: Iterable[Completion] = Run.open(self.path).read("completions", Completion)
-        return sum(sum(c.loss_mask()) for c in completions if c.id in ids)
+        rows = [r for r in self.results if r.strategy == strategy and r.name == name]
+        total: dict[str, tuple[int, int]] = {}
+        for row in rows:
+            for player, (read, written) in row.cost.items():
+                known = total.get(player, (0, 0))
+                total[player] = (known[0] + read, known[1] + written)
+        ids = {i for row in rows if not row.cost for i in row.completion_ids}
+        if ids:
+            completions: Iterable[Completion] = Run.open(self.path).read("completions", Completion)
+            for completion in completions:
+                if completion.id in ids:
+                    read, written = total.get(ACTOR, (0, 0))
+                    total[ACTOR] = (read + len(completion.prompt_ids), written + sum(completion.loss_mask()))
+        return total
 
     def _last(self, strategy: str) -> str | None:
         names = self.names(strategy)

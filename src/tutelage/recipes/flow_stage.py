@@ -57,6 +57,7 @@ def run_flows(
     *,
     on_result: Callable[[Hashable, R], None] | None = None,
     max_active: int | None = None,
+    around: Callable[[SamplerSession], SamplerSession] | None = None,
 ) -> dict[Hashable, R]:
     """Drive flows together; their results by key, in the order of `flows`.
 
@@ -70,6 +71,7 @@ def run_flows(
         players: who answers, by the name in `SampleRequest.player`: a bench and the weights to open on it.
         on_result: called with key and result of each flow as it ends.
         max_active: most flows begun and not ended; None for no limit.
+        around: puts a session around the recorded one, e.g. one that answers some requests itself.
 
     Raises:
         SamplerFailed: more than half of the requests failed even when asked twice.
@@ -84,7 +86,7 @@ def run_flows(
         with RoutedSession(openers) as routed:
             session = RetryingSession(routed, bench.run, have)
             try:
-                for key, result in _finished(todo, session, max_active):
+                for key, result in _finished(todo, around(session) if around else session, max_active):
                     results[key] = result
                     bench.progress.advance()
                     if on_result is not None:
