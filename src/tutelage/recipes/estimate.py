@@ -85,7 +85,7 @@ def estimate(
     speed = sum(len(c.token_ids) for c in drawn) / max(seconds, 1e-9)
     workload = config.workload if hasattr(config, "workload") else partial(of_iterations, config)
     work: Workload = workload(len(train), len(test))
-    per_step = _warm_up_learning(config, base, drawn, int(length), work.batch_size)
+    per_step = _warm_up_learning(config, base, drawn, int(length), work.batch_size) if work.steps else 0.0
     sampling, learning = work.completions * length / speed, work.steps * per_step
     return Estimate(
         work.completions, round(work.completions * length), sampling, work.pairs, work.steps, learning,
