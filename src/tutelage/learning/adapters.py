@@ -33,7 +33,9 @@ def _peft() -> Any:
     return peft
 
 
-def attach(model: nn.Module, settings: UpdateSettings, *, seed: int, name: str = "default") -> peft.PeftModel:
+def attach(
+    model: nn.Module, settings: UpdateSettings, *, seed: int, name: str = "default", task: str = "CAUSAL_LM"
+) -> peft.PeftModel:
     """A fresh adapter on a model; it starts as a no-op, so the model's outputs do not change.
 
     Args:
@@ -41,6 +43,7 @@ def attach(model: nn.Module, settings: UpdateSettings, *, seed: int, name: str =
         name: the adapter's.
         settings: `lora_rank` >= 1, `lora_alpha`, `lora_dropout`, `lora_targets`.
         seed: the adapter's random matrices derive from it.
+        task: peft's word for what the model is; with `SEQ_CLS` its `score` head trains too.
 
     Raises:
         MissingExtra: peft is not installed.
@@ -53,7 +56,7 @@ def attach(model: nn.Module, settings: UpdateSettings, *, seed: int, name: str =
         lora_alpha=settings.lora_alpha if settings.lora_alpha is not None else 2 * settings.lora_rank,
         lora_dropout=settings.lora_dropout,
         target_modules="all-linear" if targets == ["all-linear"] else targets,
-        task_type="CAUSAL_LM",
+        task_type=task,
     )
     with seeded(next(model.parameters()).device, seed_of("lora", seed)):
         try:
@@ -67,13 +70,13 @@ def attach(model: nn.Module, settings: UpdateSettings, *, seed: int, name: str =
             ) from error
 
 
-def resume(model: nn.Module, adapter: Path, settings: UpdateSettings) -> peft.PeftModel:
+def resume(model: nn.Module, adapter: Path, settings: UpdateSettings | None) -> peft.PeftModel:
     """An existing adapter on its base model, ready to be trained further.
 
     Args:
         model: the base model; its modules are changed in place.
         adapter: folder with adapter_config.json.
-        settings: `lora_rank` must be the adapter's.
+        settings: `lora_rank` must be the adapter's; None takes any rank, for an adapter that is only used.
 
     Raises:
         MissingExtra: peft is not installed.
@@ -81,7 +84,8 @@ def resume(model: nn.Module, adapter: Path, settings: UpdateSettings) -> peft.Pe
         ConfigError: `lora_rank` is not the adapter's.
     """
     peft = _peft()
-    _check_rank(adapter, settings)
+    if settings is not None:
+        _check_rank(adapter, settings)
     try:
         return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:

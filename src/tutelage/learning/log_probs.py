@@ -11,7 +11,6 @@ All log-probs are natural logs of the untempered distribution, in float32.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,10 +20,18 @@ from torch import Tensor, nn
 
 from tutelage.learning.batches import Row
 from tutelage.learning.layout import FORWARD_OVERHEAD, Pass, make_pass, plan_groups
+from tutelage.learning.reading import (
+    PROBE_TOLERANCE,
+    may_share_beginnings,
+    model_inputs,
+    picked,
+    probe_rows,
+    row_sums,
+    scored_tokens,
+)
 
 MAX_LOGITS = {"cpu": 2**22, "cuda": 2**27}
 """Logits held at once: 16 MB on a CPU (fits the caches), 512 MB on a GPU (keeps the matrix products large)."""
-PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
 @dataclass(frozen=True)
@@ -219,7 +226,7 @@ class LogProbScorer:
         self._space = torch.empty(0)
         found = find_head(model)
         self._parts = found if found is not None and self._agrees(found) else None
-        self.can_share_beginnings = self._may_share() and self._shares()
+        self.can_share_beginnings = may_share_beginnings(model) and self._shares()
 
     @property
     def is_chunked(self) -> bool:
@@ -233,10 +240,7 @@ class LogProbScorer:
 
     def sums(self, *passes: Pass) -> Tensor:
         """Weighted log-prob sums of the passes' rows, one pass after the other, `(R,)`, float32."""
-        logprobs = self.token_logprobs(*passes)
-        owners = _joined([batch.owners for batch in passes], [batch.num_rows for batch in passes])
-        total = torch.zeros(sum(batch.num_rows for batch in passes), dtype=torch.float32, device=logprobs.device)
-        return total.index_add(0, owners, logprobs * torch.cat([batch.weights for batch in passes]))
+        return row_sums(self.token_logprobs(*passes), passes)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The number format that the model computes in."""
@@ -249,13 +253,12 @@ class LogProbScorer:
             logprobs = torch.cat([self._logprobs_of_logits(batch) for batch in passes])
         else:  # the output layer runs once for all passes: each run makes a gradient of its size
             base, head = parts
-            states = torch.cat([_picked(base(**_inputs(batch)).last_hidden_state, batch) for batch in passes])
+            states = torch.cat([picked(base(**model_inputs(batch)).last_hidden_state, batch) for batch in passes])
             targets = torch.cat([batch.targets for batch in passes])
             logprobs = chunked_logprobs(
                 states, targets, head=head, max_logits=self.max_logits, space=self._space_for(len(targets), head)
             )
-        scored = _joined([batch.scored for batch in passes], [len(batch.targets) for batch in passes])
-        return logprobs.index_select(0, scored)
+        return scored_tokens(logprobs, passes)
 
     def _space_for(self, count: int, head: Head) -> Tensor | None:
         """Memory for logits that is used again and again: the C allocator splits the holes that such chunks leave."""
@@ -266,38 +269,23 @@ class LogProbScorer:
         return self._space if self.device.type == "cpu" else None
 
     def _logprobs_of_logits(self, batch: Pass) -> Tensor:
-        logits = _picked(self.model(**_inputs(batch)).logits, batch).float()
+        logits = picked(self.model(**model_inputs(batch)).logits, batch).float()
         return logits.gather(1, batch.targets[:, None])[:, 0] - logits.logsumexp(-1)
 
     def _agrees(self, parts: tuple[nn.Module, Head]) -> bool:
         """Whether the chunked way gives the model's own log-probs on a few tokens."""
-        batch = make_pass([(self._probe_rows()[0],)])
+        batch = make_pass([(probe_rows(self.model)[0],)])
         return self._is_same(self._probe(batch, None), self._probe(batch, parts))
-
-    def _may_share(self) -> bool:
-        """Whether beginnings may be shared by a mask; measured to pay on CPUs only, and only sdpa takes such masks."""
-        causal: Any = self.model
-        config = causal.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        is_full = kinds == {"full_attention"} and getattr(config, "sliding_window", None) is None
-        return self.device.type == "cpu" and is_full and causal.config._attn_implementation == "sdpa"
 
     def _shares(self) -> bool:
         """Whether two rows on one line get the log-probs that they get apart (not so where states flow on)."""
-        rows = self._probe_rows()
+        rows = probe_rows(self.model)
         apart, together = make_pass([(row,) for row in rows]), make_pass([tuple(rows)])
         try:
             shared = self._probe(together, self._parts)
         except (RuntimeError, ValueError, TypeError):  # an architecture that takes no mask of this shape
             return False
         return self._is_same(self._probe(apart, self._parts), shared)
-
-    def _probe_rows(self) -> list[Row]:
-        causal: Any = self.model
-        vocab = causal.get_input_embeddings().weight.shape[0]
-        ids = [(7 * i + 3) % vocab for i in range(16)]
-        rows = [Row((*ids[:6], *ids[6 + 4 * k : 10 + 4 * k]), 4, (1.0,) * 6) for k in range(2)]
-        return sorted(rows, key=lambda row: row.ids)
 
     @torch.no_grad()
     def _probe(self, batch: Pass, parts: tuple[nn.Module, Head] | None) -> Tensor:
@@ -312,25 +300,6 @@ class LogProbScorer:
     def _is_same(self, a: Tensor, b: Tensor) -> bool:
         dtype = self.compute_dtype or next(self.model.parameters()).dtype
         return bool((a - b).abs().max() <= PROBE_TOLERANCE.get(dtype, 1e-3))
-
-
-def _inputs(batch: Pass) -> dict[str, Any]:
-    """What a transformers model is called with."""
-    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
-    if batch.ends is not None:
-        inputs |= {"attention_mask": batch.attention_mask(), "position_ids": batch.position_ids}
-    return inputs
-
-
-def _joined(indices: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
-    """Indices into several ranges as indices into their concatenation."""
-    starts = itertools.accumulate(sizes[:-1], initial=0)
-    return torch.cat([index + start for index, start in zip(indices, starts, strict=True)])
-
-
-def _picked(values: Tensor, batch: Pass) -> Tensor:
-    """The scored positions of `(L, T, n)` values, `(P, n)`."""
-    return values.reshape(-1, values.shape[-1]).index_select(0, batch.positions)
 
 
 @torch.no_grad()
