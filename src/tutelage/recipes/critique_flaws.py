@@ -217,7 +217,10 @@ def _branch(
         request, id=own, seed=seed_of(table.seed, table.problem.id, "branch", kept, index, list(inserted)),
         stage=table.stage, continues=None if path.is_gold else path.solution.id,
         parent_id=path.solution.id, branch_position=kept,
-        metadata={"question": table.problem.question, "answer": table.problem.answer, "written": so_far.text},
+        metadata={
+            "question": table.problem.question, "answer": table.problem.answer, "room": params.max_new_tokens,
+            "written": len(so_far.token_ids) + len(inserted),
+        },
     )  # fmt: skip
 
 
