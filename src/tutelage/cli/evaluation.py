@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 from rich import box
@@ -23,21 +23,23 @@ from tutelage.cli.progress import open_progress
 from tutelage.cli.run import check_model_name, choose_folder, explain, short_name
 from tutelage.cli.splits import Splits, worked_examples
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
-from tutelage.cli.team import team_of
-from tutelage.config.settings import GradingSettings, ModelSettings, SamplerSettings, setting
+from tutelage.cli.team import open_team
+from tutelage.config.settings import GradingSettings, ModelSettings, ProgramSettings, SamplerSettings, setting
 from tutelage.errors import InputError
 from tutelage.evaluation.curves import played_curve, sampled_curve
 from tutelage.evaluation.strategies import KINDS, StrategyResult, parse_strategy
 from tutelage.problems import load_problems
 from tutelage.recipes.bench import Bench
+from tutelage.recipes.flow_config import FlowChunks
 from tutelage.recipes.progress import Progress
 from tutelage.recipes.strategy_stage import Measured, Measuring, run_strategies
+from tutelage.recipes.styles import styled
 from tutelage.records import OUTCOMES, SamplingParams
 
 RECIPE = "eval"
 
 
-class EvalSettings(ModelSettings, SamplerSettings, GradingSettings):
+class EvalSettings(FlowChunks, ProgramSettings, ModelSettings, SamplerSettings, GradingSettings):
     """What is measured, and how."""
 
     data: str = setting(..., "Problems to measure on: a name, a file, or `format:path` (the option --data).")
@@ -56,6 +58,12 @@ class EvalSettings(ModelSettings, SamplerSettings, GradingSettings):
     critic_tokens: int | None = setting(None, "Longest critique; none is max_new_tokens.", unit="tokens", ge=1)
     reward_model: str | None = setting(
         None, "Folder that the recipe reward-model made (the option --reward-model): ranks answers of one problem."
+    )
+    stop: str | None = setting(
+        None, "Stop adapter of the strategy flow; none takes the folder `stop` beside the model's folder."
+    )
+    style: Literal["cot", "pot", "mixed"] = setting(
+        "cot", "What is asked for: prose, a program, or prose with programs; programs run in the sandbox."
     )
     curve: bool = setting(
         False, "Also the value for every smaller k, from the same samples, in report.json (the option --curve)."
@@ -148,7 +156,9 @@ def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:
         SamplingParams(temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens),
         config.seed, short_name(config.model), config.data,
     )  # fmt: skip
-    run_strategies(bench, bench.base, bench.test, strategies, team_of(config, bench), how, on_result=note)
+    measured = styled(bench, config.style)
+    with open_team(config, measured, strategies) as team:
+        run_strategies(measured, bench.base, bench.test, strategies, team, how, on_result=note)
     report = {
         "recipe": RECIPE, "model": config.model, "data": config.data, "seed": config.seed,
         "seconds": round(bench.spent.total(), 3), "strategies": rows, **({"curves": curves} if config.curve else {}),

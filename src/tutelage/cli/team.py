@@ -5,28 +5,100 @@ The only place that turns the words of `tutelage eval` into players. What is mis
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tutelage.cli.seats import model_limits
+from tutelage.errors import InputError
+from tutelage.evaluation.program_flows import PROGRAMMER, pot_then_cot
+from tutelage.evaluation.strategy_names import Strategy
 from tutelage.recipes.bench import Bench
-from tutelage.recipes.strategy_stage import Seat, Team
-from tutelage.records import SamplingParams
+from tutelage.recipes.flow_play import flow_game
+from tutelage.recipes.program_stage import open_runner, sample_styled
+from tutelage.recipes.strategy_stage import Game, Scorer, Seat, Team
+from tutelage.recipes.styles import styled
+from tutelage.records import Completion, SamplingParams
+from tutelage.sampling.executing import ProgramRunner
 
 if TYPE_CHECKING:
     from tutelage.cli.evaluation import EvalSettings
 
+LONGEST = 1 << 20
+"""Tokens that no context has, where a model does not say how many it has."""
 
-def team_of(config: EvalSettings, bench: Bench) -> Team:
-    """The team of an evaluation.
+
+@contextmanager
+def open_team(config: EvalSettings, bench: Bench, strategies: Iterable[Strategy]) -> Iterator[Team]:
+    """The team of an evaluation; sandbox and models are opened when they are first needed.
 
     Raises:
         TutelageError: a model that is named cannot be had.
     """
-    critiques = SamplingParams(
-        temperature=config.critic_temperature, max_new_tokens=config.critic_tokens or config.max_new_tokens
-    )
+    kinds = {strategy.kind for strategy in strategies}
+    critiques = SamplingParams(config.critic_temperature, max_new_tokens=config.critic_tokens or config.max_new_tokens)
     critic = None
     if config.critic is not None:
         guest = bench if config.critic == config.model else bench.invite(config.critic)
         critic = Seat.at(guest, critiques, label=config.critic)
-    return Team(critic=critic, self_critic=replace(critiques))
+    with open_runner(config, bench.run) as runner:
+        games = {}
+        if "pot-then-cot" in kinds:
+            games["pot-then-cot"] = program_game(config, bench, runner)
+        if "flow" in kinds:
+            games["flow"] = stop_game(config, bench)
+        draw = None
+        if config.style != "cot":
+            draw = partial(
+                sample_styled, bench, bench.base, style=config.style, runner=runner, max_programs=config.max_programs
+            )
+        scorer = _scorer(config) if config.reward_model else None
+        yield Team(critic, critiques, scorer, config.reward_model or "", games, draw)
+
+
+def program_game(config: EvalSettings, bench: Bench, runner: ProgramRunner) -> Game:
+    """`pot-then-cot`: the actor's model sits in a second seat, where it is asked for programs."""
+    params = SamplingParams(temperature=0.0, max_new_tokens=config.max_new_tokens)
+    seat = Seat.at(styled(bench, "pot"), params, label="programs")
+    prompts = [styled(bench, "pot").prompter.render(problem).ids for problem in bench.test]
+    made_of = [runner.limits.to_json(), prompts]
+    return Game(pot_then_cot, {PROGRAMMER: seat}, made_of, runner.around, has_programs=True)
+
+
+def stop_game(config: EvalSettings, bench: Bench) -> Game:
+    """`flow`: Stop is the model that `stop` names, or the adapter `stop` beside the model's own folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    beside = Path(config.model).parent / "stop"
+    name = config.stop or (str(beside) if (beside / "adapter_config.json").is_file() else "")
+    if not name:
+        raise InputError(
+            "the strategy flow cannot be run: there is no Stop model", seen=f"no {beside}",
+            expected="a folder `stop` beside the model, as in RUN/checkpoints of flow-dpo",
+            advice="evaluate RUN/checkpoints/answer, or name stop=FOLDER",
+        )  # fmt: skip
+    if config.stop_decision == "compare":
+        raise InputError(
+            "the strategy flow draws Stop's replies", seen="stop_decision=compare", expected="stop_decision=sample",
+            advice="measure with eval_flow=true in flow-dpo to compare the likelihoods of Yes and No",
+        )  # fmt: skip
+    context = model_limits(bench.base.model).context or LONGEST
+    guest = bench if name == config.model else bench.invite(name)
+    return flow_game(config, guest, label=name, seed=config.seed, context=context)
+
+
+def _scorer(config: EvalSettings) -> Scorer:
+    """Rewards of completions by the reward model in a folder; it is loaded when it is first asked."""
+    from tutelage.learning.reward import RewardScorer, check_reward_model
+
+    check_reward_model(str(config.reward_model))
+
+    def score(completions: Sequence[Completion]) -> list[float]:
+        model = RewardScorer.open(str(config.reward_model), device=config.device, dtype=config.dtype)
+        return [score.value for score in model.score(completions)]
+
+    return score

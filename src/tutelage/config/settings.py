@@ -99,6 +99,16 @@ class SamplerSettings(Settings):
     max_retries: int = setting(5, "Retries of one server request.", ge=0, le=100)
 
 
+class ProgramSettings(Settings):
+    """How programs that a model writes are run."""
+
+    max_programs: int = setting(4, "Most programs of one solution of style mixed.", ge=1, le=64)
+    program_seconds: float = setting(5.0, "Time that one program may take, by the clock.", unit="seconds", gt=0)
+    program_memory: float = setting(1.0, "Memory that one program may take.", unit="GiB", gt=0)
+    program_workers: int = setting(1, "Programs that run at once; one a core at most.", ge=1, le=256)
+    sandbox: str = setting("auto", "Tier of the sandbox that holds programs (docs/sandbox.md); auto takes the first.")
+
+
 class UpdateSettings(Settings):
     """How one optimizer update changes weights, whatever decides on when there is one."""
 

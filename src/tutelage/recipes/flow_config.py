@@ -28,7 +28,7 @@ from tutelage.text.prompts import Prompter
 FLOW = "arXiv 2410.22304"
 
 
-class FlowShape(Settings):
+class FlowChunks(Settings):
     """How solutions are written in chunks and judged; shared with what uses a trained flow."""
 
     max_chunks: int = setting(6, "Most chunks of an answer.", source=f"{FLOW} Table 2", ge=1, le=1000)
@@ -49,11 +49,6 @@ class FlowShape(Settings):
     stop_temperature: float = setting(0.0, "Temperature of Stop's replies; 0 is greedy.", ge=0, le=5)
     top_p: float = setting(1.0, "Nucleus of sampling.", gt=0, le=1)
 
-    @property
-    def max_new_tokens(self) -> int:
-        """Longest answer, in tokens, in one go or in chunks."""
-        return self.max_chunks * self.chunk_tokens
-
     def shape(self, prompter: Prompter, *, temperature: float, seed: int, context: int) -> FlowSettings:
         """The settings of a flow that only writes main chains.
 
@@ -68,6 +63,15 @@ class FlowShape(Settings):
             temperature, temperature, self.top_p, self.stop_temperature, 1, seed, context, prompter.stop_token_ids,
             prompter.stop_texts,
         )  # fmt: skip
+
+
+class FlowShape(FlowChunks):
+    """The same, where an answer in one go may be as long as one in chunks."""
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest answer, in tokens, in one go or in chunks."""
+        return self.max_chunks * self.chunk_tokens
 
 
 class Config(FlowShape, DataSettings, ModelSettings, SamplerSettings, UpdateSettings, EvaluationSettings, RunSettings):

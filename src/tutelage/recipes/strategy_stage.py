@@ -18,6 +18,7 @@ from tutelage.evaluation.plays import ACTOR, CRITIC, Play, Player, StrategyFlow,
 from tutelage.evaluation.results import EvaluationResult
 from tutelage.evaluation.strategies import StrategyResult, score_plays, score_strategy
 from tutelage.evaluation.strategy_names import NEEDS, Strategy
+from tutelage.grading.programs import ProgramGrader
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.flow_stage import run_flows
@@ -69,12 +70,14 @@ class Game:
         seats: who sits at the table besides the actor.
         made_of: settings that decide what is asked; JSON-able.
         around: puts a session around the one that answers, e.g. one that runs programs.
+        has_programs: whether answers may be programs, which are graded by what they give.
     """
 
     flow: StrategyFlow
     seats: Mapping[str, Seat] = field(default_factory=dict)
     made_of: Any = None
     around: Callable[[SamplerSession], SamplerSession] | None = None
+    has_programs: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Team:
         reward: scores completions, for strategies that need a reward model.
         reward_name: which; kept with its scores.
         games: by kind of strategy, those that bring seats or settings of their own.
+        draw: draws shared answers where these are not plain samples, e.g. programs.
     """
 
     critic: Seat | None = None
@@ -94,6 +98,7 @@ class Team:
     reward: Scorer | None = None
     reward_name: str = ""
     games: Mapping[str, Game] = field(default_factory=dict)
+    draw: Callable[[Sequence[Problem], stages.SamplingPlan], list[Completion]] | None = None
 
     def check(self, strategy: Strategy) -> None:
         """Refuse a strategy that needs somebody who is not there.
@@ -217,7 +222,8 @@ def _shared(
     params = replace(how.params, temperature=0.0, top_p=1.0) if is_greedy else how.params
     count = max(s.num_samples for s in which)
     label = how.prefix + ("greedy" if is_greedy else f"{count}-samples")
-    completions = stages.sample(bench, weights, problems, stages.SamplingPlan(label, params, count, how.seed))
+    plan = stages.SamplingPlan(label, params, count, how.seed)
+    completions = team.draw(problems, plan) if team.draw else stages.sample(bench, weights, problems, plan)
     verdicts = stages.grade(bench, problems, completions, name=f"{label}-grade")
     rewards = {}
     if any("reward_model" in s.what.needs for s in which) and team.reward is not None:
@@ -269,7 +275,8 @@ def play(
     # Answers that a flow put together (chunks joined, a program with its output) are no sampler's record yet.
     recorded = bench.run.ids("completions")
     bench.run.append_many("completions", [answer for answer in finals if answer.id not in recorded])
-    verdicts = stages.grade(bench, problems, finals, name=f"{label}-grade")
+    judging = replace(bench, grader=ProgramGrader(bench.grader)) if game.has_programs else bench
+    verdicts = stages.grade(judging, problems, finals, name=f"{label}-grade")
     result = _scored(lambda: score_plays(strategy, problems, plays.values(), verdicts, seed=how.seed))
     return Measured(result, answers, tuple(plays.values()), verdicts)
 
@@ -290,10 +297,10 @@ def _tables(
     answers: Answers,
 ) -> Iterator[Table]:  # fmt: skip
     """A table for each problem that has the starts it needs; those whose samples failed are left out and counted."""
-    players = {}
+    players, bench_of_actor = {}, seats[ACTOR].bench
     for name, seat in seats.items():
         # Who sits in two seats is asked in one, so that a model is loaded once.
-        is_actor = seat.bench is seats[ACTOR].bench and seat.weights == seats[ACTOR].weights
+        is_actor = seat.bench.open_sampler == bench_of_actor.open_sampler and seat.weights == seats[ACTOR].weights
         players[name] = seat.player(ACTOR if is_actor else name)
     starts: dict[str, list[Completion]] = {}
     for completion in answers.completions:

@@ -35,6 +35,16 @@ INSTRUCTIONS: dict[Task, str] = {
     "metamath": "Solve the problem below. Reason step by step, and close with one line of the form `Final answer: X`.",
     "general": "Answer the question below. Reason step by step, and close with one line of the form `Final answer: X`.",
 }
+STYLE_INSTRUCTIONS: dict[str, str] = {
+    "pot": "Solve the problem below by a Python program. Write nothing but one block that opens with ```python and "
+    "closes with ```; it must print the result, and only that, as its last line. The standard library and sympy are "
+    "there.",
+    "mixed": "Solve the problem below. Reason in words first, then leave the calculation to a Python program in a "
+    "block that opens with ```python and closes with ```, and that prints what you need; the standard library and "
+    "sympy are there. You will be shown its output in a block of its own. Then close with one line of the form "
+    "`Final answer: X`.",
+}
+"""Requests for programs (style `pot`) and for prose with programs (`mixed`), of models that know fences."""
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _MARK = "ANSWERMARK"
 _TASKS: dict[str, Task] = {"gsm8k": "gsm8k", "math": "math", "arc": "arc", "metamath": "metamath"}
@@ -150,9 +160,13 @@ class Prompter:
         options = zip(problem.choices.labels, problem.choices.texts, strict=True)
         return "\n".join([problem.question, *(f"({label}) {text}" for label, text in options)])
 
+    def closing(self, problem: Problem) -> str:
+        """The line that ends a worked solution."""
+        return f"Final answer: {self._final(problem)}"
+
     def _worked(self, problem: Problem) -> str:
         solution = _CALCULATOR.sub("", problem.solution or "").strip()
-        return "\n".join(part for part in (solution, f"Final answer: {self._final(problem)}") if part)
+        return "\n".join(part for part in (solution, self.closing(problem)) if part)
 
     def _final(self, problem: Problem) -> str:
         if self.task == "math":
