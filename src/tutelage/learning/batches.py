@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from tutelage.errors import DataError
-from tutelage.records import Example, PreferencePair, seed_of
+from tutelage.records import Completion, Example, PreferencePair, seed_of
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,15 @@ def example_row(example: Example) -> Row:
             prompt is empty.
     """
     return _row(example.id, example.prompt_ids, example.target_ids, example.weights)
+
+
+def completion_row(completion: Completion) -> Row:
+    """The row of a sampled completion: tokens that the model wrote have weight 1, tool output and forced text 0.
+
+    Raises:
+        DataError: the prompt is empty.
+    """
+    return _row(completion.id, completion.prompt_ids, completion.token_ids, completion.loss_mask())
 
 
 def _row(name: str, prompt: Sequence[int], target: Sequence[int], weights: Sequence[float]) -> Row:

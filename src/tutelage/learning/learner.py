@@ -17,7 +17,7 @@ from torch import nn
 from tutelage.learning import checkpoints
 from tutelage.learning.batches import Row
 from tutelage.learning.export import save_policy
-from tutelage.learning.fitting import FitPlan, PairProbe, run_fit
+from tutelage.learning.fitting import FitPlan, PairProbe, Trained, run_fit
 from tutelage.learning.policy import TrainablePolicy
 from tutelage.learning.session import Alarm, Dropped, FitResult, Hooks, StepMetrics
 from tutelage.records import PreferencePair
@@ -87,13 +87,18 @@ class Learner(ABC):
         """Optimizer updates since the session was opened, those before a restore included."""
         return self.policy.updates
 
+    @property
+    def trained(self) -> Trained:
+        """All that trains, as checkpoints hold it: the policy, unless more trains with it."""
+        return self.policy
+
     @abstractmethod
     def objective_digest(self) -> str:
         """Equal for equal losses and parameters of them."""
 
     def checkpoint(self, folder: Path) -> None:
         """Write a checkpoint of an online session (a fit writes its own)."""
-        checkpoints.write(folder, self.policy.snapshot(self.updates, {"objective": self.objective_digest()}, {}))
+        checkpoints.write(folder, self.trained.snapshot(self.updates, {"objective": self.objective_digest()}, {}))
 
     def restore(self, folder: Path) -> bool:
         """Go back to the newest checkpoint that `checkpoint` wrote; False if there is none.
@@ -101,10 +106,10 @@ class Learner(ABC):
         Raises:
             RunError: it belongs to another training.
         """
-        wanted = {"objective": self.objective_digest(), **self.policy.identity()}
+        wanted = {"objective": self.objective_digest(), **self.trained.identity()}
         found = checkpoints.read_latest(folder, wanted)
         if found is not None:
-            self.policy.restore(found)
+            self.trained.restore(found)
         return found is not None
 
     def save(self, path: Path) -> None:
@@ -135,6 +140,6 @@ class Learner(ABC):
         pairs = options.get("probe")
         probe = PairProbe(self.policy, pairs) if pairs else None  # under M_t: before a checkpoint is taken up
         hooks = Hooks(options.get("on_step"), options.get("on_eval"), options.get("eval_every", 0))
-        metrics, probed = run_fit(self.policy, plan, lesson.step_on, hooks=hooks, probe=probe)
+        metrics, probed = run_fit(self.trained, plan, lesson.step_on, hooks=hooks, probe=probe)
         raised = tuple(lesson.alarms(metrics))
         return FitResult(len(metrics), tuple(metrics), tuple(probed), lesson.dropped, raised)

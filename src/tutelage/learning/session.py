@@ -41,7 +41,7 @@ class StepMetrics(Record):
             at the first update only.
         value_loss: mean loss of the value network.
         clip_fraction: share of tokens whose ratio was clipped, so that they gave no gradient.
-        step_kl: KL of the policy to the one that sampled, estimated (k3) before the update, nats a token.
+        step_kl: KL of the weights that sampled to the present ones, estimated (k3) before the update, nats a token.
     """
 
     step: int

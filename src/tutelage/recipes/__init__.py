@@ -41,6 +41,12 @@ RECIPES: dict[str, RecipeInfo] = {
             "Flow-DPO, the compile step: arXiv 2410.22304",
         ),
         RecipeInfo(
+            "ppo",
+            "tutelage.recipes.ppo",
+            "sample, score, and follow the clipped policy gradient: PPO with a value network, GRPO or RLOO without",
+            "PPO, arXiv 1707.06347; GRPO, 2402.03300; RLOO, 2402.14740",
+        ),
+        RecipeInfo(
             "sft",
             "tutelage.recipes.sft",
             "supervised fine-tuning on the worked solutions of a data set",

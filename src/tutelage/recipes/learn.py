@@ -37,11 +37,18 @@ def stage_digest(config: Any, weights: Weights, iteration: int, data: Sequence[A
 
 
 def from_pairs(
-    config: Config, bench: Bench, weights: Weights, pairs: Sequence[PreferencePair], *, iteration: int
+    config: Config,
+    bench: Bench,
+    weights: Weights,
+    pairs: Sequence[PreferencePair],
+    *,
+    iteration: int,
+    label: str | None = None,
 ) -> tuple[Weights, IterationReport]:
-    """M_{t+1} from M_t and this iteration's pairs, saved as `checkpoints/it<iteration>`."""
-    name, stage = f"it{iteration}-learn", stage_digest(config, weights, iteration, pairs)
-    folder = bench.run.checkpoint_path(f"it{iteration}")
+    """M_{t+1} from M_t and this iteration's pairs, saved as `checkpoints/it<iteration>`, or under `label`."""
+    label = label or f"it{iteration}"
+    name, stage = f"{label}-learn", stage_digest(config, weights, iteration, pairs)
+    folder = bench.run.checkpoint_path(label)
     with bench.run.stage(name, stage) as journal, bench.spent.on("learning"):
         if not journal.is_finished:
             best = _choose_step(config, bench, weights, pairs, iteration) if config.choose_step_every else None
@@ -49,7 +56,7 @@ def from_pairs(
             probe = _probe(pairs, config.seed)
             result = _fit(config, bench, learner, pairs, name, max_steps=best, probe=probe)
             learner.save(folder)
-            journal.result.update(_summary(result, len(pairs)), chosen_step=best)
+            journal.result.update(summary(result, len(pairs)), chosen_step=best)
     bench.run.remove_scratch(name)
     bench.run.remove_scratch(f"it{iteration}-choose")
     if config.keep_checkpoints == "last" and weights.policy.version:
@@ -59,11 +66,18 @@ def from_pairs(
 
 
 def from_examples(
-    config: SFTConfig, bench: Bench, weights: Weights, examples: Sequence[Example], *, iteration: int = 1
+    config: SFTConfig,
+    bench: Bench,
+    weights: Weights,
+    examples: Sequence[Example],
+    *,
+    iteration: int = 1,
+    label: str | None = None,
 ) -> tuple[Weights, IterationReport]:
-    """Weights fine-tuned on `examples`, saved as `checkpoints/it<iteration>`."""
-    name, stage = f"it{iteration}-learn", stage_digest(config, weights, iteration, examples)
-    folder = bench.run.checkpoint_path(f"it{iteration}")
+    """Weights fine-tuned on `examples`, saved as `checkpoints/it<iteration>`, or under `label`."""
+    label = label or f"it{iteration}"
+    name, stage = f"{label}-learn", stage_digest(config, weights, iteration, examples)
+    folder = bench.run.checkpoint_path(label)
     with bench.run.stage(name, stage) as journal, bench.spent.on("learning"):
         if not journal.is_finished:
             learner = SFTLearner.open(
@@ -71,10 +85,10 @@ def from_examples(
                 nll_average=config.nll_average, device=config.device, dtype=config.dtype,
             )  # fmt: skip
             result = learner.fit(
-                examples, bench.run.scratch_path(name), on_step=_shower(config, bench, name, len(examples), None)
+                examples, bench.run.scratch_path(name), on_step=show_steps(config, bench, name, len(examples), None)
             )
             learner.save(folder)
-            journal.result.update(_summary(result, len(examples)))
+            journal.result.update(summary(result, len(examples)))
     bench.run.remove_scratch(name)
     return weights.learnt(folder, stage, is_adapter=config.lora_rank > 0), IterationReport(iteration, **journal.result)
 
@@ -105,19 +119,21 @@ def _fit(
     """Reference log-probs under M_t, then the training itself."""
     bench.progress.stage(stages.in_words(f"{name}: reference"), None)
     reference = learner.reference_logprobs(pairs)
-    on_step = _shower(config, bench, name, len(pairs), max_steps)
-    options.setdefault("eval_every", max(1, _steps(config, len(pairs), max_steps) // PROBE_POINTS))
+    on_step = show_steps(config, bench, name, len(pairs), max_steps)
+    options.setdefault("eval_every", max(1, num_steps(config, len(pairs), max_steps) // PROBE_POINTS))
     return learner.fit(pairs, reference, bench.run.scratch_path(name), max_steps=max_steps, on_step=on_step, **options)
 
 
-def _steps(config: Any, count: int, max_steps: int | None) -> int:
+def num_steps(config: Any, count: int, max_steps: int | None) -> int:
     """About how many optimizer steps a training on `count` items takes."""
     return max(1, min(-(-int(config.epochs * count) // config.batch_size), max_steps or config.max_steps))
 
 
-def _shower(config: Any, bench: Bench, name: str, count: int, max_steps: int | None) -> Callable[[StepMetrics], None]:
+def show_steps(
+    config: Any, bench: Bench, name: str, count: int, max_steps: int | None
+) -> Callable[[StepMetrics], None]:
     """A callback that shows and journals each optimizer step."""
-    bench.progress.stage(stages.in_words(name), _steps(config, count, max_steps))
+    bench.progress.stage(stages.in_words(name), num_steps(config, count, max_steps))
 
     def on_step(metrics: StepMetrics) -> None:
         bench.progress.advance()
@@ -131,7 +147,8 @@ def _shower(config: Any, bench: Bench, name: str, count: int, max_steps: int | N
 TRACKED = {
     "loss": "loss", "nll": "nll_loss", "chosen_logprob": "logps/chosen", "rejected_logprob": "logps/rejected",
     "margin": "rewards/margins", "accuracy": "rewards/accuracies", "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
+    "learning_rate": "learning_rate", "value_loss": "value_loss",
+    "clip_fraction": "clip_fraction", "step_kl": "step_kl",
 }  # fmt: skip
 """Our metric names and those that users of other trainers know; margins are in nats, not multiplied by beta."""
 
@@ -151,7 +168,7 @@ def _left_out(result: FitResult, count: int) -> list[str]:
             f"context, {dropped.no_loss_tokens} without a token to learn"]  # fmt: skip
 
 
-def _summary(result: FitResult, count: int) -> dict[str, Any]:
+def summary(result: FitResult, count: int) -> dict[str, Any]:
     """What the journal keeps of a training; the fields of `IterationReport` by name."""
     curve = [dataclasses.asdict(point) for point in result.probe]
     out: dict[str, Any] = {
@@ -188,7 +205,7 @@ def _choose_step(
             seed=config.seed,
         )  # fmt: skip
         accuracy[step] = result.value
-        bench.progress.stage(stages.in_words(f"it{iteration}-choose"), _steps(config, len(visible), None))
+        bench.progress.stage(stages.in_words(f"it{iteration}-choose"), num_steps(config, len(visible), None))
         bench.progress.advance(step)
         bench.run.metrics("choose_step", {"accuracy": result.value}, iteration=iteration, step=step)
 

@@ -32,6 +32,7 @@ class ReportedSettings(Protocol):
 class IterationReport:
     """Figures of one iteration; iteration 0 is the model before any learning.
 
+    `details` are figures of one recipe only, by the names that the report shows them under.
     `difficulty` counts training problems by pass rate, hardest fifth first; `mean_tokens` is the mean length of
     practice samples. `chosen_logprob` and `rejected_logprob` are means over a fixed probe set of pairs of the sum of
     completion-token log-probs (natural log) after learning; the `_before` ones are of the same pairs under M_t.
@@ -54,6 +55,7 @@ class IterationReport:
     dropped: int = 0
     alarms: list[str] = field(default_factory=list)
     chosen_step: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
 
     def note_practice(self, pairing: PairingResult, groups: Sequence[Group], completions: Sequence[Completion]) -> None:
         """Keep what the practice samples show: which problems were usable, how hard they are, how long answers get."""
@@ -74,6 +76,7 @@ class IterationReport:
         names = ("pairs", "steps", "chosen_logprob", "rejected_logprob", "chosen_logprob_before",
                  "rejected_logprob_before", "chosen_step", "difficulty", "mean_tokens")  # fmt: skip
         out |= {name: getattr(self, name) for name in names}
+        out |= self.details
         return out | {"curve": self.curve, "pairing": self.pairing, "dropped": self.dropped, "alarms": self.alarms}
 
 

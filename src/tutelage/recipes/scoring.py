@@ -1,0 +1,119 @@
+"""Opinions of a reward model on a run's completions: recorded, resumable, and on a scale that a recipe can add up."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tutelage.errors import ModelError
+from tutelage.learning.reward import RewardScorer, check_reward_model
+from tutelage.recipes import stages
+from tutelage.recipes.bench import Bench
+from tutelage.records import Completion, Score, digest
+from tutelage.selection.filters import values_of
+from tutelage.text.prompts import tokenizer_digest
+
+
+class RewardSettings(Protocol):
+    """The settings that name a reward model."""
+
+    reward_model: str | None
+    token_budget: int
+    device: str
+    dtype: str
+
+
+def reward_model_path(name: str) -> str:
+    """Folder or hub name of a reward model; of a run of `reward-model`, its last checkpoint.
+
+    Raises:
+        ModelError: the run has no checkpoint.
+    """
+    folder = Path(name)
+    if not (folder / "run.json").is_file():
+        return name
+    found = sorted((folder / "checkpoints").glob("*/config.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ModelError(
+            "the run has no reward model", seen=name, expected="a finished run of reward-model",
+            advice="go on with it: --resume",
+        )  # fmt: skip
+    return str(found[-1].parent)
+
+
+def open_reader(config: RewardSettings, bench: Bench) -> RewardReader | None:
+    """The reward model that the config names; None if none. It is checked now and loaded when first needed.
+
+    Raises:
+        ModelError: it is none, or its tokenizer is not the model's.
+    """
+    if config.reward_model is None:
+        return None
+    path = reward_model_path(config.reward_model)
+    check_reward_model(path)
+    from tutelage.models.loading import load_tokenizer
+
+    ours, theirs = tokenizer_digest(bench.prompter.tokenizer), tokenizer_digest(load_tokenizer(path))
+    if ours != theirs:
+        raise ModelError(
+            "the reward model and the model have different tokenizers",
+            seen=f"{path}: tokenizer {theirs}; the model's is {ours}",
+            expected="a reward model trained from a model with the same tokenizer",
+            advice="train one from the model that samples: tutelage run reward-model model=MODEL",
+        )
+    return RewardReader(path, config)
+
+
+@dataclass
+class RewardReader:
+    """A reward model, opened when it is first needed.
+
+    Args:
+        path: its folder or hub name.
+        config: token budget, device, number format.
+    """
+
+    path: str
+    config: RewardSettings
+    _scorer: RewardScorer | None = None
+    _scale: tuple[float, float] | None = field(default=None, init=False)
+
+    def scores(self, bench: Bench, completions: Sequence[Completion], *, name: str) -> dict[str, float]:
+        """The raw score of each completion, by id; those in the run folder are not computed again.
+
+        Args:
+            bench: the run that keeps them.
+            completions: of the model's tokenizer, not empty.
+            name: the stage's name.
+        """
+        wanted = {c.id for c in completions}
+        known = values_of(s for s in bench.run.read("scores", Score) if s.completion_id in wanted and s.by == self.path)
+        todo = [c for c in completions if c.id not in known]
+        with bench.run.stage(name, digest(["score", self.path, sorted(wanted)])) as journal, bench.spent.on("grading"):
+            bench.progress.stage(stages.in_words(name), None)
+            if todo:
+                if self._scorer is None:
+                    self._scorer = RewardScorer.open(
+                        self.path, token_budget=self.config.token_budget, device=self.config.device,
+                        dtype=self.config.dtype, name=self.path,
+                    )  # fmt: skip
+                made = self._scorer.score(todo)
+                bench.run.append_many("scores", made)
+                known |= values_of(made)
+            journal.result.update(scored=len(known))
+        return known
+
+    def standardised(self, bench: Bench, completions: Sequence[Completion], *, name: str) -> dict[str, float]:
+        """Scores less the mean, over the deviation, of those that this reader was asked for first.
+
+        A reward model's zero and unit mean nothing; fixed by the first round they stay comparable through a run.
+        """
+        raw = self.scores(bench, completions, name=name)
+        if self._scale is None and raw:
+            ordered = [raw[c.id] for c in completions]
+            self._scale = (statistics.fmean(ordered), statistics.pstdev(ordered) or 1.0)
+        mean, spread = self._scale or (0.0, 1.0)
+        return {key: (value - mean) / spread for key, value in raw.items()}
