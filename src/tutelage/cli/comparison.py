@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -14,6 +15,8 @@ from tutelage.evaluation.comparisons import Comparison, compare
 from tutelage.evaluation.results import Recorded, load_result
 
 DEV_SUFFIX = "-dev"
+Costs = dict[str, tuple[int, int]]
+"""Prompt tokens read and tokens written, by player."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,15 @@ class Side:
         return f"{self.recorded.path}@{self.name}"
 
 
-def print_comparison(a: str, b: str, *, strategy: str | None, seed: int, as_json: bool) -> None:
-    """Compare B with A under each strategy that both have, or the one named.
+def print_comparison(
+    a: str, b: str, *, strategy: str | None, seed: int, as_json: bool, against: str | None = None
+) -> None:
+    """Compare B with A under each strategy that both have, or the ones named.
 
     Args:
         a, b: `FOLDER` or `FOLDER@NAME`.
         strategy: which one; None is all that both have.
+        against: B's strategy where it is another than A's, e.g. `critic-maj@4` against `maj@12`.
         seed: of the bootstrap.
         as_json: print a JSON object a strategy instead of sentences.
 
@@ -47,15 +53,26 @@ def print_comparison(a: str, b: str, *, strategy: str | None, seed: int, as_json
         InputError: a folder without evaluations, no strategy in common, or fewer than two problems in common.
     """
     first, second, console = open_side(a), open_side(b), result_console()
-    for name in [strategy] if strategy else shared_strategies(first, second):
-        result = compare(first.recorded.values(name, first.name), second.recorded.values(name, second.name), seed=seed)
-        costs = [side.recorded.tokens(name, side.name) for side in (first, second)]
+    shared = [(strategy, against or strategy)] if strategy else [(s, s) for s in shared_strategies(first, second)]
+    for name, other in shared:
+        result = compare(first.recorded.values(name, first.name), second.recorded.values(other, second.name), seed=seed)
+        costs = [first.recorded.costs(name, first.name), second.recorded.costs(other, second.name)]
         if as_json:
-            sides = {"first": first.label, "second": second.label, "first_tokens": costs[0], "second_tokens": costs[1]}
-            typer.echo(json.dumps({"strategy": name, "sides": sides, **result.to_json()}))
+            typer.echo(json.dumps(_json((name, other), (first, second), result=result, costs=costs)))
         else:
-            for line in _lines(name, (first, second), result=result, costs=costs):
+            for line in _lines((name, other), (first, second), result=result, costs=costs):
                 console.print(line, markup=False)
+
+
+def _json(
+    names: tuple[str, str], sides: tuple[Side, Side], *, result: Comparison, costs: list[Costs]
+) -> dict[str, Any]:
+    about: dict[str, Any] = {"first": sides[0].label, "second": sides[1].label}
+    for key, cost in zip(("first", "second"), costs, strict=True):
+        about[f"{key}_tokens"] = sum(written for _, written in cost.values())
+        about[f"{key}_cost"] = {player: {"read": read, "written": out} for player, (read, out) in cost.items()}
+    row = {"strategy": names[0], "sides": about, **result.to_json()}
+    return row if names[0] == names[1] else row | {"against": names[1]}
 
 
 def open_side(text: str) -> Side:
@@ -101,12 +118,13 @@ def shared_strategies(first: Side, second: Side) -> list[str]:
     return shared
 
 
-def _lines(name: str, sides: tuple[Side, Side], *, result: Comparison, costs: list[int]) -> list[str]:
-    data = [" and ".join(side.recorded.data(name, side.name)) for side in sides]
-    lines = [f"{name} on {data[0] if data[0] == data[1] else ' against '.join(data)}"]
+def _lines(names: tuple[str, str], sides: tuple[Side, Side], *, result: Comparison, costs: list[Costs]) -> list[str]:
+    data = [" and ".join(side.recorded.data(name, side.name)) for side, name in zip(sides, names, strict=True)]
+    how = names[0] if names[0] == names[1] else f"A {names[0]}, B {names[1]}"
+    lines = [f"{how} on {data[0] if data[0] == data[1] else ' against '.join(data)}"]
     columns = zip("AB", sides, (result.first, result.second), costs, strict=True)
-    for letter, side, value, tokens in columns:
-        lines.append(f"  {letter}  {percent(value):>5} %  {tokens:,} tokens written  {side.label}")
+    for letter, side, value, cost in columns:
+        lines.append(f"  {letter}  {percent(value):>5} %  {_cost_in_words(cost)}  {side.label}")
     lines += [
         f"  B against A: {difference_in_words(result.to_json())}",
         f"  solved by both {result.both}, only by A {result.only_first}, only by B {result.only_second}, "
@@ -117,3 +135,10 @@ def _lines(name: str, sides: tuple[Side, Side], *, result: Comparison, costs: li
             f"  left out, as only one has them: {result.unshared_first} problems of A, {result.unshared_second} of B"
         )
     return [*lines, ""]
+
+
+def _cost_in_words(cost: Costs) -> str:
+    """Tokens written, and by whom where several wrote."""
+    total = sum(written for _, written in cost.values())
+    each = ", ".join(f"{player} {written:,}" for player, (_, written) in cost.items())
+    return f"{total:,} tokens written" + (f" ({each})" if len(cost) > 1 else "")

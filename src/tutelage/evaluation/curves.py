@@ -87,7 +87,7 @@ def played_curve(
 
     `critic-maj` and `critic-filter` give k = 1 .. K chains. `sequential` gives k = 0 .. K refinements with `accuracy`
     of the last answer, and `vote` and `pass` over the chain so far. `grid` gives k = 1 .. K chains for each number of
-    `steps` from 0 to S. Others give no point. Tokens are shared out evenly over chains and steps.
+    `steps` from 0 to S. Others give no point. Tokens are shared out evenly over chains, and beyond the starts over steps.
 
     Args:
         strategy: which.
@@ -98,9 +98,10 @@ def played_curve(
     """
     by_id = {p.id: p for p in problems}
     whole = [p for p in plays if p.problem_id in by_id and all(_is_graded(verdicts, c) for c in p.answers)]
+    begun = _mean([sum(sum(chain.answers[0].loss_mask()) for chain in p.chains) for p in whole])
     spent = _mean([sum(sum(c.loss_mask()) for c in {c.id: c for _, c in p.used}.values()) for p in whole])
     if strategy.kind == "sequential":
-        return _along(strategy, [(by_id[p.problem_id], p.chains[0]) for p in whole], verdicts, spent, seed)
+        return _along(strategy, [(by_id[p.problem_id], p.chains[0]) for p in whole], verdicts, (begun, spent), seed)
     if strategy.kind not in ("critic-maj", "critic-filter", "grid"):
         return []
     points = []
@@ -109,8 +110,8 @@ def played_curve(
     for steps in range(last + 1) if is_grid else [last]:
         rows = [_parallel_row(strategy, by_id[p.problem_id], p, verdicts, steps, seed) for p in whole]
         known = [row for row in rows if row is not None]
-        share = (steps + 1) / (last + 1)
-        costs = [spent * share * k / strategy.k for k in range(1, strategy.k + 1)]
+        so_far = begun + (spent - begun) * steps / last if is_grid else spent
+        costs = [so_far * k / strategy.k for k in range(1, strategy.k + 1)]
         extra = {"steps": steps} if is_grid else {}
         points += [extra | point for point in _points(known, costs, seed=seed)]
     return points
@@ -130,8 +131,8 @@ def _parallel_row(
 
 
 def _along(
-    strategy: Strategy, chains: Sequence[tuple[Problem, Chain]], verdicts: Mapping[str, Verdict], spent: float,
-    seed: int,
+    strategy: Strategy, chains: Sequence[tuple[Problem, Chain]], verdicts: Mapping[str, Verdict],
+    tokens: tuple[float, float], seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """A chain that ended early keeps its last answer."""
     last, vote, solved = [], [], []
@@ -145,7 +146,8 @@ def _along(
         solved.append([float(any(right[: k + 1])) for k in range(len(right))])
         votes = [vote_of(v, problem) for v in judged]
         vote.append([majority_vote(votes[: k + 1]) or 0.0 for k in range(len(votes))])
-    costs = [spent * (k + 1) / (strategy.k + 1) for k in range(strategy.k + 1)]
+    begun, spent = tokens
+    costs = [begun + (spent - begun) * k / strategy.k for k in range(strategy.k + 1)]
     points = _points(last, costs, seed=seed, first=0)
     for name, rows in (("vote", vote), ("pass", solved)):
         for point, other in zip(points, _points(rows, costs, seed=seed, first=0), strict=True):

@@ -1,0 +1,72 @@
+"""What a model can do in each style: greedy accuracy, who solves what, what was written and how its programs ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from tutelage.evaluation.results import EvaluationResult
+from tutelage.evaluation.strategies import Strategy, StrategyResult, score_strategy
+from tutelage.evaluation.styles import style_statistics, written_styles
+from tutelage.recipes import stages
+from tutelage.recipes.bench import Bench, Weights
+from tutelage.recipes.program_stage import sample_styled
+from tutelage.recipes.styles import styled
+from tutelage.records import Problem, SamplingParams, record_id
+from tutelage.sampling.executing import ProgramRunner
+from tutelage.text.programs import Style
+
+
+class StyleMeasurement(Protocol):
+    """The settings that say how styles are measured."""
+
+    seed: int
+    eval_data: str | None
+    eval_limit: int | None
+    max_programs: int
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest solution, in tokens."""
+        ...
+
+
+def measure_style(
+    config: StyleMeasurement, bench: Bench, weights: Weights, style: Style, runner: ProgramRunner, *, name: str
+) -> tuple[StrategyResult, dict[str, Any]]:
+    """Greedy accuracy in a style on the evaluation problems, and what was written; recorded as `greedy-<style>`.
+
+    Args:
+        name: of the weights, e.g. "it1".
+    """
+    problems = bench.test[: config.eval_limit]
+    params = SamplingParams(temperature=0.0, max_new_tokens=config.max_new_tokens)
+    plan = stages.SamplingPlan(f"{name}-greedy-{style}", params, 1, config.seed)
+    completions = sample_styled(
+        bench, weights, problems, plan, style=style, runner=runner, max_programs=config.max_programs
+    )
+    verdicts = stages.grade(styled(bench, style), problems, completions, name=f"{plan.name}-grade")
+    result = score_strategy(Strategy("greedy"), problems, completions, verdicts)
+    strategy, data = f"greedy-{style}", config.eval_data or "dev"
+    bench.run.append_many(
+        "evaluations",
+        [
+            EvaluationResult(
+                record_id(c.stage, c.problem_id, strategy), name, strategy, data, c.problem_id,
+                result.per_problem[c.problem_id], (c.id,),
+            )
+            for c in completions
+            if c.problem_id in result.per_problem
+        ],
+    )  # fmt: skip
+    return result, written_styles((c.text, c.note) for c in completions)
+
+
+def style_rows(
+    results: Mapping[Style, StrategyResult], written: Mapping[Style, dict[str, Any]], problems: Sequence[Problem]
+) -> dict[str, Any]:
+    """The report's part on styles: accuracy with interval, what was written, who solves what, by kind of problem."""
+    kinds = {p.id: p.subject or p.level or p.source for p in problems}
+    figures = style_statistics({style: result.per_problem for style, result in results.items()}, kinds)
+    intervals = {style: stages.interval(result) for style, result in results.items()}
+    return figures | {"accuracy": intervals, "written": dict(written)}
