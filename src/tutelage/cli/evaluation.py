@@ -34,6 +34,7 @@ from tutelage.recipes.flow_config import FlowChunks
 from tutelage.recipes.progress import Progress
 from tutelage.recipes.strategy_stage import Measured, Measuring, run_strategies
 from tutelage.recipes.styles import styled
+from tutelage.recipes.vote_report import vote_report
 from tutelage.records import OUTCOMES, SamplingParams
 
 RECIPE = "eval"
@@ -158,10 +159,11 @@ def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:
     )  # fmt: skip
     measured = styled(bench, config.style)
     with open_team(config, measured, strategies) as team:
-        run_strategies(measured, bench.base, bench.test, strategies, team, how, on_result=note)
+        done = run_strategies(measured, bench.base, bench.test, strategies, team, how, on_result=note)
     report = {
         "recipe": RECIPE, "model": config.model, "data": config.data, "seed": config.seed,
         "seconds": round(bench.spent.total(), 3), "strategies": rows, **({"curves": curves} if config.curve else {}),
+        **vote_report(done, bench.test, seed=config.seed),
         "outcomes": dict(outcomes), "time_spent": bench.spent.report(), "run_folder": bench.run.path.name,
     }  # fmt: skip
     bench.run.write_report(report)

@@ -136,8 +136,8 @@ def given_solution(solution: LabelledSolution, tokenizer: Any, stage: str) -> Co
     problem = solution.problem
     return Completion(
         record_id(stage, problem.id, "given"), problem.id, "answer", Policy("elsewhere"),
-        tokenizer_digest(tokenizer), (), ids, solution.text, ((0, len(ids), "forced"),), (0.0,) * len(ids), "stop", SamplingParams(), 0,
-        stage=digest([stage, "given"]), note="written elsewhere",
+        tokenizer_digest(tokenizer), (), ids, solution.text, ((0, len(ids), "forced"),), (0.0,) * len(ids),
+        "stop", SamplingParams(), 0, stage=digest([stage, "given"]), note="written elsewhere",
     )  # fmt: skip
 
 
