@@ -48,7 +48,7 @@ def is_proportional(first: tuple[Tree, Tree], second: tuple[Tree, Tree]) -> bool
     try:
         (top, bottom), (other_top, other_bottom) = (_quotient(("add", a, ("neg", b))) for a, b in (first, second))
         if not top or not other_top:
-            return True if not top and not other_top else None
+            return _differs(top | other_top) if top or other_top else True  # `0 = 0` against an equation
         # c * top / bottom = other_top / other_bottom, with c from the first terms of the cross products.
         left, right = _multiply(top, other_bottom), _multiply(other_top, bottom)
         lead = max(left)

@@ -32,6 +32,7 @@ _SUBJECT = re.compile(r"\b(A)(?= (?:is|was|and|or|would|because|since|are)\b)")
 _FIRST = re.compile(r"\(?\[?([A-Za-z])(?:[)\].:]+|$|(?=[\s,;-]))")
 _DENIAL = re.compile(r"\b(?:not|never|isn't|wrong|incorrect|false|neither|nor|except|or)\b", re.IGNORECASE)
 _FOLD = re.compile(r"[\W_]+")
+_OPTION = re.compile(r"(?<=[A-Z]) ?选?项\Z")
 _SPACED = re.compile(r"\s+")
 
 
@@ -101,7 +102,7 @@ def _find(answer: str, choices: Choices | None, allowed: frozenset[str], *, is_c
 
     A bare small letter is a symbol unless the question is known to be multiple choice.
     """
-    text = _SPACED.sub(" ", normalise(answer))
+    text = _OPTION.sub("", _SPACED.sub(" ", normalise(answer)))
     exact = letters_of(text, allowed)
     if exact is not None:
         return exact

@@ -45,6 +45,7 @@ from tutelage.text.values import (
 
 Result = bool | None
 
+_IN_A_ROW = "abcdefghijklmnopqrstuvwxyz"
 _FOLD = re.compile(r"[\W_]+")
 
 
@@ -115,12 +116,25 @@ def _groups(first: Group, second: Group, tolerance: Fraction | None) -> Result:
         return match_ordered(first.items, second.items, compare, tolerance)
     if kinds <= {"list", "set"}:
         return _unordered(first, second, tolerance)
+    if kinds == {"tuple", "list"}:
+        return _coordinates(*((first, second) if first.brackets == "tuple" else (second, first)), tolerance)
     if kinds == {"tuple", "square"} and len(first.items) == len(second.items) == 2:
         return False  # open and closed interval, or point and interval
     if kinds == {"tuple", "square"}:
         # `[1, 2, 3]` may be the same vector in other brackets: never equal here, different if the members are.
         return False if match_ordered(first.items, second.items, compare, tolerance) is False else None
     return False
+
+
+def _coordinates(point: Group, values: Group, tolerance: Fraction | None) -> Result:
+    """`x = 1, y = 2` is the point (1, 2) where the names are letters in a row; a list without names is no point."""
+    named = {item.names[0]: item.value for item in values.items if isinstance(item, Named) and len(item.names) == 1}
+    names = sorted(named)
+    if len(named) != len(values.items) or len(named) != len(point.items):
+        return False
+    if "".join(names) not in _IN_A_ROW:
+        return None if match_unordered(point.items, list(named.values()), compare, tolerance) is not False else False
+    return match_ordered(point.items, [named[name] for name in names], compare, tolerance)
 
 
 def _open_ended(first: Group, second: Group, tolerance: Fraction | None) -> Result:

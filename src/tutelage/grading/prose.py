@@ -18,7 +18,7 @@ _SHORT_WORDS = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,} [A-Za-z]{2,}(?![A-Za-z])
 _HEDGE = re.compile(
     r"\b(?:not|never|nor|or|either|neither|maybe|perhaps|possibly|probably|approximately|approx|roughly|almost|nearly|"
     r"circa|wrong|incorrect|false|unknown|unclear|cannot|can't|isn't|aren't|doesn't|unless|except|but|guess|unsure|"
-    r"undefined|none|nothing|instead|could|might|may)\b|[不没非无约]",
+    r"undefined|none|nothing|instead|could|might|may|if|else|otherwise|depends|depending)\b|[不没非无约]",
     re.IGNORECASE,
 )
 _BOUND = re.compile(

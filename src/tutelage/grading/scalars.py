@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from tutelage.grading import numeric
+from tutelage.grading import numeric, towers
 from tutelage.grading.identities import is_equal
 from tutelage.grading.prose import against_number
 from tutelage.text.atoms import read_expression
@@ -34,7 +34,7 @@ def _values(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result
     if is_undefined(first) != is_undefined(second) and is_number(first) and is_number(second):
         return False
     if first.too_large or second.too_large:
-        return None if first.too_large and second.too_large else False
+        return _towers(first, second)
     if first.value is None or second.value is None:
         return _trees(first, second, tolerance)
     if is_close(first.value, second.value, tolerance):
@@ -44,6 +44,15 @@ def _values(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result
     # 45 % equals 45 and 0.45 where only one side has the sign.
     percent, plain = (first.value, second.value) if first.percent else (second.value, first.value)
     return is_close(percent / 100, plain, tolerance)
+
+
+def _towers(first: Scalar, second: Scalar) -> Result:
+    """What is too large to be computed is no number that is not, unless its factors say so."""
+    trees = (first.tree or tree_of(first), second.tree or tree_of(second))
+    result = towers.is_equal(*trees) if is_number(first) and is_number(second) else None
+    if first.percent != second.percent and result is False:
+        result = None
+    return result if result is not None or (first.too_large and second.too_large) else False
 
 
 def _trees(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:

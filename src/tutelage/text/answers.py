@@ -227,6 +227,8 @@ def _chain(text: str, sides: list[str], depth: int) -> Value:
     """`x = 2 + 3 = 5` is `x = 5`, but `x = 7 = 11` is a false equation."""
     values = [_read(side, depth + 1) for side in sides[1:]]
     numbers = [rational_of(value) for value in values]
+    if None not in numbers and rational_of(_read(sides[0], depth + 1)) is not None:
+        return Equation(text, _read(sides[0], depth + 1), values[-1])  # true or false: a calculation, no answer
     if None in numbers or not names_of(sides[0]):
         return Opaque(text)
     if len(set(numbers)) == 1:

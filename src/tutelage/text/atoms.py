@@ -18,6 +18,7 @@ from tutelage.text.values import ELLIPSIS, EMPTY_SET, Based, Infinite, Region, S
 
 _NUMBER = re.compile(r"([+-]?)([0-9]{1,3}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?: [0-9]{3})+|[0-9]*)(?:\.([0-9]*))?")
 _REPEATING = re.compile(r"([+-]?)([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\{?([0-9]+)\}?")
+_GOES_ON = re.compile(r"([+-]?)([0-9]*)\.([0-9]*?)(?:([0-9])\4\4+|([0-9]{2,6}?)\5+)(?:\.{3,}|\\ldots)")
 _SCIENTIFIC = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,3})")
 _MIXED = re.compile(r"([+-]?)([0-9]+)(?: | and )([0-9]+)/([0-9]+)")
 _SIGNED = re.compile(r"(?:minus|negative) ?([0-9\\.(].*)", re.IGNORECASE)
@@ -56,8 +57,13 @@ def read_literal(text: str) -> Scalar | None:
         value = int(match[2]) + Fraction(int(match[3]), int(match[4]))
         return Scalar(text, -value if match[1] == "-" else value)
     match = _REPEATING.fullmatch(text) if "\\" in text else None
-    if match is not None and len(match[4]) <= _MAX_PERIOD:
-        sign, whole, head, period = match.groups()
+    if match is None and text.endswith(("...", "\\ldots")):
+        match = _GOES_ON.fullmatch(text)
+    if match is not None:
+        sign, whole, head, *periods = match.groups()
+        period = next(filter(None, periods))
+        if len(period) > _MAX_PERIOD:
+            return None
         value = Fraction(int((whole or "0") + head + period) - int((whole or "0") + head),
                          10 ** len(head) * (10 ** len(period) - 1))  # fmt: skip
         return Scalar(text, -value if sign == "-" else value)

@@ -13,7 +13,7 @@ from fractions import Fraction
 _SIGNS = re.compile(r"(?:[0-9.,+\-*/^_=!?()\[\]{} ]|\\(?:frac|sqrt|cdot|times|div|pi)(?![A-Za-z]))+")
 _ROW = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?: [0-9]+(?:\.[0-9]+)?)+")
 _CUT_OFF = re.compile(r"(?:[+\-*/^_=]|\\(?:cdot|times|div|frac|sqrt))\Z|\A(?:[*/^_]|\\(?:cdot|times|div)(?![A-Za-z]))")
-_NEAR = re.compile(r"(?:[A-Za-z] ?)?\\approx ?(.+)")
+_NEAR = re.compile(r"(?:[A-Za-z] ?)?(?:\\approx|\\sim(?:eq)?(?![A-Za-z])|~) ?(.+)")
 _GOES_ON = re.compile(r"([+-]?)([0-9]*)\.([0-9]+)(?:\.{2,}|\\ldots)")
 _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
 

@@ -69,6 +69,7 @@ _SUPERSCRIPTS = re.compile("[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")
 _SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _SMALL = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ₀₁₂₃₄₅₆₇₈₉", "-+0123456789n0123456789")
 _RELATIONS = ((re.compile(r"<=|=<"), r"\\le "), (re.compile(r">=|=>"), r"\\ge "), (re.compile(r"!=|<>"), r"\\ne "))
+_TIMES_TEN = re.compile(r"(?<=[0-9]) ?[xX] ?(?=10\^)")
 _TIGHT = re.compile(r"(?<=[^A-Za-z0-9,]) +|(?<!,) +(?=[^A-Za-z0-9])")
 _INFINITY = re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
@@ -98,6 +99,8 @@ def normalise(answer: str) -> str:
     if "\\" in text or "{" in text:
         text = _latex(text)
     text = text.replace("+/-", r"\pm ")
+    if "10^" in text:
+        text = _TIMES_TEN.sub(r"\\times ", text)
     for pattern, replacement in _RELATIONS:
         text = pattern.sub(replacement, text)
     if "n" in text or "o" in text or "N" in text:

@@ -42,7 +42,8 @@ _FOREIGN = {
     "平方厘米": "cm^2",
     "平方千米": "km^2", "立方米": "m^3", "立方厘米": "cm^3", "岁": "year",
 }  # fmt: skip
-_FOREIGN_TAIL = re.compile(r"(?P<value>.*[0-9}) ]) ?(?P<unit>[\u4e00-\u9fff]{1,5})")
+_FOREIGN_TAIL = re.compile(r"(?P<value>.*[0-9}) ]) ?(?P<unit>[\u4e00-\u9fff]{1,5}(?:[/每][\u4e00-\u9fff]{1,3})?)")
+_PER = re.compile("[/每]")
 _FOREIGN_HEDGE = re.compile("[约或不非左右上下多少和与及至到]")
 
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -50,7 +51,7 @@ _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "bil
 _NOT_UNITS = frozenset(
     (
         "not", "no", "or", "and", "but", "either", "neither", "nor", "maybe", "perhaps", "minus", "plus",
-        "less", "more", "than", "over", "under", "about", "approximately", "if", "then", "is", "are", "was",
+        "less", "than", "over", "under", "about", "approximately", "if", "then", "is", "are", "was",
         "were", "equals", "equal", "x", "half", "quarter", "third", "because", "since", "so",
         "instead", "whereas", "wrong", "incorrect", "true", "false", "except", "almost", "nearly", "to",
         "from", "base", "mod", "modulo", "remainder", "hence", "thus", "therefore", "which", "that", "sin",
@@ -59,11 +60,14 @@ _NOT_UNITS = frozenset(
     )
 )  # fmt: skip
 _UNSPECIFIED = re.compile(r"unit(?:\^[0-9])?")
-_FILLERS = frozenset(("the", "a", "an", "left", "total", "altogether", "remaining", "each", "overall"))
+_FILLERS = frozenset(("the", "a", "an", "left", "total", "altogether", "remaining", "each", "overall", "more", "extra"))
 _FRACTIONS = frozenset(("halve", "third", "quarter", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"))
 _TAIL = re.compile(
     r"(?P<value>.*?(?:[0-9})!](?P<space>[ -]?)|[a-z](?P<gap> )))"
     r"(?P<unit>[A-Za-z°€£¥₹¢$/][A-Za-z.°/^{}$ ']*(?:\^\{?[23]\}?)?)"
+)
+_INVERSE = re.compile(
+    r"(?<=[ 0-9])(?P<top>[A-Za-z]{1,3})(?: ?\\cdot ?| )(?P<bottom>[A-Za-z]{1,3})\^\{?-(?P<power>[1-3])\}?\Z"
 )
 _MONEY = re.compile(r"(?P<sign>-?)\s*(?P<money>[$€£¥₹])\s*(?P<rest>[-0-9.\\].*)")
 _WORD = re.compile(r"[A-Za-z]+|[°€£¥₹¢$/]|\^\{?[23]\}?")
@@ -90,8 +94,9 @@ def split_unit(text: str) -> tuple[str, str, int] | None:
         unit_text = unit_text[1:] if scale > 1 else unit_text
         if _FOREIGN_HEDGE.search(unit_text):
             return None
-        return foreign["value"].rstrip(), _FOREIGN.get(unit_text, unit_text), scale
-    match = _TAIL.fullmatch(text)
+        parts = _PER.split(unit_text)
+        return foreign["value"].rstrip(), "/".join(_FOREIGN.get(part, part) for part in parts), scale
+    match = _TAIL.fullmatch(_INVERSE.sub(_as_quotient, text) if "^{-" in text or "^-" in text else text)
     if match is None or not _DIGIT_OR_COMMAND.search(match["value"]) or not _looks_like_unit(match):
         return (text, money, 1) if money else None
     unit = canonical_unit(match["unit"])
@@ -103,6 +108,13 @@ def split_unit(text: str) -> tuple[str, str, int] | None:
     if money and name not in ("", money) and not name.startswith(money + "/"):
         return None
     return match["value"].rstrip(" -"), name or money, scale
+
+
+def _as_quotient(match: re.Match[str]) -> str:
+    """`m s^{-1}` as `m/s`, where both are units."""
+    if _ALIASES.get(match["top"], match["top"]) not in KNOWN or match["bottom"] not in KNOWN:
+        return match.group()
+    return f"{match['top']}/{match['bottom']}" + ("" if match["power"] == "1" else f"^{match['power']}")
 
 
 def _looks_like_unit(match: re.Match[str]) -> bool:
