@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +57,48 @@ def sandbox_of() -> Iterator[Callable[[str], SandboxServer]]:
     for sandbox in opened.values():
         if isinstance(sandbox, SandboxServer):
             sandbox.close()
+
+
+@contextlib.contextmanager
+def running_as_ordinary_user(*words: str) -> Iterator[subprocess.Popen[str] | None]:
+    """The tests that words for pytest name, under way as an ordinary user; None where this is one already."""
+    if os.geteuid() != 0:
+        yield None
+        return
+    home = Path(tempfile.mkdtemp(prefix="tutelage-ordinary-", dir="/tmp"))
+    python = [sys.executable, str(HERE / "ordinary.py"), str(home), sys.executable]
+    command = [*python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE.parents[1], process_group=0
+    )
+    try:
+        yield run
+    finally:
+        if run.poll() is None:
+            run.send_signal(signal.SIGINT)  # so that it cleans up
+        run.communicate()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ordinary_run(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
+    """The quick tests of what is held, under way as an ordinary user beside the other tests of this folder.
+
+    None where no test waits for it.
+    """
+    if not any(item.path.stem == "test_sandbox_ordinary" for item in request.session.items):
+        yield None
+        return
+    files = [str(HERE / f"test_sandbox_{name}.py") for name in ("hostile", "server")]
+    with running_as_ordinary_user("-m", "not slow", *files) as run:
+        yield run
+
+
+@pytest.fixture
+def whole_ordinary_run() -> Iterator[subprocess.Popen[str] | None]:
+    """The slow tests of the same, under way as an ordinary user."""
+    with running_as_ordinary_user("-m", "slow", str(HERE / "test_sandbox_hostile.py")) as run:
+        yield run
 
 
 @pytest.fixture
