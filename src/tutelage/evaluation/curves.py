@@ -87,7 +87,8 @@ def played_curve(
 
     `critic-maj` and `critic-filter` give k = 1 .. K chains. `sequential` gives k = 0 .. K refinements with `accuracy`
     of the last answer, and `vote` and `pass` over the chain so far. `grid` gives k = 1 .. K chains for each number of
-    `steps` from 0 to S. Others give no point. Tokens are shared out evenly over chains, and beyond the starts over steps.
+    `steps` from 0 to S. Others give no point. Tokens are shared out evenly over chains, and those beyond the starts
+    over steps.
 
     Args:
         strategy: which.

@@ -29,12 +29,13 @@ def style_statistics(by_style: Mapping[Style, Values], kinds: Mapping[str, str] 
     names = [style for style in STYLES if style in by_style]
     shared = set.intersection(*(set(by_style[style]) for style in names)) if names else set()
     order = [name for name in by_style[names[0]] if name in shared] if names else []
-    whole = _table({style: by_style[style] for style in names}, order)
+    ordered = {style: by_style[style] for style in names}
+    whole = _table(ordered, order)
     if kinds is not None:
         groups: dict[str, list[str]] = {}
         for name in order:
             groups.setdefault(kinds.get(name, ""), []).append(name)
-        whole["by_kind"] = {kind: _table(by_style, groups[kind]) for kind in sorted(groups)}
+        whole["by_kind"] = {kind: _table(ordered, groups[kind]) for kind in sorted(groups)}
     return whole
 
 
