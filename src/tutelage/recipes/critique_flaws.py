@@ -117,7 +117,7 @@ def raised_from(
         The whole solution; None where a request failed.
     """
     seat = table.players[ACTOR]
-    whole = cut(table, path, step)
+    kept = whole = cut(table, path, step)
     room = seat.params.max_new_tokens
     for piece_number in range(MAX_PIECES + 1):
         params = replace(
@@ -133,7 +133,7 @@ def raised_from(
         if piece.finish_reason != "pause" or room < 1:
             break
     reason = "length" if whole.finish_reason == "pause" else whole.finish_reason
-    return _named(table, path, replace(whole, finish_reason=reason), f"RG2/{step}", index)
+    return _named(path, kept, replace(whole, finish_reason=reason), f"RG2/{step}", index)
 
 
 def with_mistake(
@@ -154,7 +154,7 @@ def with_mistake(
     if rest.finish_reason == "error":
         return None
     whole = splice(kept, inserted, "forced", rest, inserted_text=line + after)
-    return _named(table, path, whole, f"RG3/{step}/{line}", index)
+    return _named(path, kept, whole, f"RG3/{step}/{line}", index)
 
 
 def mistake_by_world(table: Table, path: Path, step: int, mistake: Mistake, rng: random.Random) -> str | None:
@@ -224,11 +224,9 @@ def _branch(
     )  # fmt: skip
 
 
-def _named(table: Table, path: Path, whole: Completion, how: str, index: int) -> Completion:
-    """The whole solution under an id of its own, as a branch of the path."""
-    kept = next((i for i, (a, b) in enumerate(zip(path.solution.token_ids, whole.token_ids, strict=False)) if a != b),
-                len(whole.token_ids))  # fmt: skip
+def _named(path: Path, kept: Completion, whole: Completion, how: str, index: int) -> Completion:
+    """The whole solution under an id of its own, as a branch of the path at the end of what was kept."""
     return replace(
-        whole, id=record_id(table.stage, table.problem.id, f"{path.solution.id}/{how}", index), role="answer",
-        parent_id=path.solution.id, branch_position=kept, index=index, stage=table.stage,
+        whole, id=record_id(kept.stage, whole.problem_id, f"{path.solution.id}/{how}", index), role="answer",
+        parent_id=path.solution.id, branch_position=len(kept.token_ids), index=index, stage=kept.stage,
     )  # fmt: skip
