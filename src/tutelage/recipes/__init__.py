@@ -41,10 +41,34 @@ RECIPES: dict[str, RecipeInfo] = {
             "Flow-DPO, the compile step: arXiv 2410.22304",
         ),
         RecipeInfo(
+            "reward-model",
+            "tutelage.recipes.reward_model",
+            "train a scalar head to rank the answers of one problem from graded samples, and measure what it is worth",
+            "Bradley-Terry pairs, arXiv 2203.02155; the 360 talk, 2024",
+        ),
+        RecipeInfo(
             "ppo",
             "tutelage.recipes.ppo",
             "sample, score, and follow the clipped policy gradient: PPO with a value network, GRPO or RLOO without",
             "PPO, arXiv 1707.06347; GRPO, 2402.03300; RLOO, 2402.14740",
+        ),
+        RecipeInfo(
+            "critique-data",
+            "tutelage.recipes.critique_data",
+            "make step-level critiques of flawed and right solutions, and keep those that help the actor",
+            "AutoMathCritique, arXiv 2411.16579",
+        ),
+        RecipeInfo(
+            "critic",
+            "tutelage.recipes.critic",
+            "fine-tune a critic on such critiques; measure its verdicts, and what they do to an actor's answers",
+            "AutoMathCritique, arXiv 2411.16579",
+        ),
+        RecipeInfo(
+            "critique-loop",
+            "tutelage.recipes.critique_loop",
+            "sample, have a critic judge what failed, refine it, train the base again on what came out right; repeat",
+            "AutoMathCritique, critique-in-the-loop self-improvement: arXiv 2411.16579",
         ),
         RecipeInfo(
             "sft",
