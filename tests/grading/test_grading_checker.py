@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tutelage.grading.checker import Check, Checker, check
 
 WRONG = [
+    ("2, 3", "two and a half"),
+    ("4", "大于4"), ("4", "4以上"), ("4", "4左右"), ("A", "not A"), ("A", "neither A nor B"),
     ("5", "5 or more"), ("16", "0.333..."), ("7", "~8"), ("7", r"\sim 8"), ("10 km/h", "10 m s^{-1}"),
     ("7", "7 = 7 = 8"),
     ("80 km/h", "80米/秒"), ("(3,-2)", "x = -2, y = 3"), ("(3,-2)", "x = 3"), ("(3,-2)", "3, -2"), ("7", "7 = 7 = 7"),
@@ -86,6 +88,7 @@ WRONG = [
 ]  # fmt: skip
 
 RIGHT = [
+    ("7.5", "seven and a half"), ("7.5 hours", "seven and a half hours"), ("48", "48 eggs left over"), ("1/2", "一半"),
     ("13", "13 more eggs"), ("5", "5 more"), ("1/3", ".333..."), ("2/3", r"0.6666\ldots"), ("1/11", "0.0909..."),
     ("1", "0.999..."), ("1/7", "0.142857142857..."), (r"6.02\times10^{23}", "6.02 x 10^23"),
     (r"6.02\times10^{23}", "6.02X10^{23}"), ("7", "exactly 7"), ("7", "only $7$"), ("10 m/s", "10 m s^{-1}"),

@@ -31,6 +31,7 @@ _SUBJECT = re.compile(r"\b(A)(?= (?:is|was|and|or|would|because|since|are)\b)")
 """An A that is no article."""
 _FIRST = re.compile(r"\(?\[?([A-Za-z])(?:[)\].:]+|$|(?=[\s,;-]))")
 _DENIAL = re.compile(r"\b(?:not|never|isn't|wrong|incorrect|false|neither|nor|except|or)\b", re.IGNORECASE)
+_NEGATED = re.compile(r"(?:not|neither|except|non) \(?[A-Z]\)?(?: n?or \(?[A-Z]\)?)*", re.IGNORECASE)
 _FOLD = re.compile(r"[\W_]+")
 _OPTION = re.compile(r"(?<=[A-Z]) ?选?项\Z")
 _SPACED = re.compile(r"\s+")
@@ -111,6 +112,8 @@ def _find(answer: str, choices: Choices | None, allowed: frozenset[str], *, is_c
         return by_text
     lead = _LEAD.match(text)
     body = text[lead.end() :].strip(" *") if lead else text.strip(" *")
+    if _NEGATED.fullmatch(body):
+        return frozenset((_SEVERAL,))
     match = _FIRST.match(body)
     if match is None or match[1].upper() not in allowed:
         return None

@@ -156,6 +156,8 @@ def _matrix(text: str, depth: int) -> Value | None:
 
 
 def _listed(text: str, depth: int) -> Value | None:
+    if " and " in text and isinstance(numeral := read_words(text), Scalar):
+        return numeral  # `seven and a half`
     items, joint = split_list(_join_thousands(text))
     if len(items) < 2:
         joined = items[0]

@@ -109,6 +109,8 @@ def _can_follow(words: list[str], index: int) -> bool:
 
 
 def _read_chinese(phrase: str) -> Fraction | None:
+    if phrase == "一半":
+        return Fraction(1, 2)
     if phrase.startswith(_PERCENT_HEAD):
         part = _read_chinese(phrase.removeprefix(_PERCENT_HEAD))
         return None if part is None else part / 100

@@ -137,6 +137,7 @@ def _looks_like_unit(match: re.Match[str]) -> bool:
 
 def canonical_unit(phrase: str) -> tuple[str, int] | None:
     """(canonical name, scale) of a unit phrase such as `sq. in` or `million dollars`; None where it is none."""
+    phrase = phrase.replace("left over", "left")
     words = [word.lower() for word in _WORD.findall(phrase.replace(".", " ") if " per " not in phrase else phrase)]
     if not words or len(words) > 8:
         return None
