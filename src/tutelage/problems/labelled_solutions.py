@@ -43,7 +43,7 @@ def read_labelled(path: Path, limit: int | None = None) -> list[LabelledSolution
     Raises:
         DataError: a row lacks a field, or names a step that the solution does not have.
     """
-    found = []
+    found: list[LabelledSolution] = []
     for row in read_rows(path):
         if limit is not None and len(found) >= limit:
             break

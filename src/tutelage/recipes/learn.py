@@ -18,7 +18,6 @@ from tutelage.records import Example, PreferencePair, SamplingParams, digest, se
 
 if TYPE_CHECKING:
     from tutelage.recipes.iterative_rpo import Config
-    from tutelage.recipes.sft import Config as SFTConfig
 
 PROBE_PAIRS, PROBE_POINTS = 32, 8
 """Pairs whose log-probs are followed through the training (a fixed random subset), and how often."""
@@ -66,7 +65,7 @@ def from_pairs(
 
 
 def from_examples(
-    config: SFTConfig,
+    config: Any,
     bench: Bench,
     weights: Weights,
     examples: Sequence[Example],
