@@ -58,3 +58,20 @@ def check(
 
     if print_overlap(data, against):
         raise typer.Exit(1)
+
+
+@app.command("convert")
+def convert(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    output: Annotated[Path, typer.Argument(metavar="OUT.jsonl", help="File to write; must not exist.")],
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Most problems.", show_default="all")
+    ] = None,
+    records: Annotated[
+        bool, typer.Option("--records", help="Rows {analysis, code, exec_output, ...} of what could be converted.")
+    ] = False,
+) -> None:
+    """Make programs, and prose with programs, from worked solutions with <<calculations>> or program blocks."""
+    from tutelage.cli.conversion import convert_problems
+
+    convert_problems(data, output, limit=limit, as_records=records)

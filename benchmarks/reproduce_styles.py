@@ -1,0 +1,234 @@
+"""Prose, programs and prose with programs on the built-in world: the 360 talk's and MAmmoTH's argument, in shape.
+
+The same model is fine-tuned on worked solutions of the same problems, three seeds of 160 problems, in 30 updates of 16:
+    cot      prose                                    solves in prose
+    pot      a program                                solves by a program
+    mixed    a plan, a program, its output, an answer  (output masked)
+    hybrid   half of the examples cot, half pot       solves in prose, by a program, and by a program with prose where
+                                                      that does not run (`pot-then-cot`, MAmmoTH's decoding)
+measured greedily on 1,000 test problems, and the model before in every style. Kinds of problem: `slip` where the
+textbooks' most frequent mistake in it is a slip of calculation, which a program does not make; `understanding` where it
+is another operation, operand or a skipped step, which a program copies.
+
+Predicted before the run on test (from a pilot on dev, one other seed), and what would decide it with three seeds:
+    before   pot - cot is above 0 on slip problems, within 3 points of 0 on understanding
+    after    pot - cot above 0 on slip problems; hybrid by pot-then-cot at least the better of cot and pot less 2 points
+A claim is `shown` where the 95 % interval (bootstrap over problems, seeds averaged) lies wholly on its side, `opposite`
+where wholly on the other, else `unresolved`.
+Nothing in this world is like MAmmoTH's abstract problems, on which programs lose.
+
+    python benchmarks/reproduce_styles.py --workers 1     # about five minutes on one core
+    python benchmarks/reproduce_styles.py --report        # tables in Markdown from the rows
+    python benchmarks/reproduce_styles.py --pilot         # the pilot on dev, rows to a file of its own
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.cli.threads import configure_threads
+
+configure_threads()  # before torch is imported, here and in every worker
+
+import numpy as np  # noqa: E402
+from cells import read_rows, run_missing  # noqa: E402
+
+from tutelage.cli.backends import open_bench  # noqa: E402
+from tutelage.problems.primer import cell_table  # noqa: E402
+from tutelage.recipes import learn, sft, stages  # noqa: E402
+from tutelage.recipes.bench import Bench, Weights  # noqa: E402
+from tutelage.recipes.program_stage import open_runner, sample_styled  # noqa: E402
+from tutelage.recipes.progress import SilentProgress  # noqa: E402
+from tutelage.recipes.styles import styled, styled_examples  # noqa: E402
+from tutelage.records import Problem, SamplingParams, digest  # noqa: E402
+from tutelage.text.programs import Style  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results" / "reproduce_styles.jsonl"
+ARMS: dict[str, tuple[Style, ...]] = {
+    "before": (), "cot": ("cot",), "pot": ("pot",), "mixed": ("mixed",), "hybrid": ("cot", "pot"),
+}  # fmt: skip
+STEPS, BATCH, RATE, TOKENS = 30, 16, 5e-4, 128
+KINDS = ("slip", "understanding")
+DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm with one seed."""
+
+    arm: str
+    seed: int
+    split: str = "test"
+    train: int = 160
+    test: int = 1000
+
+    @property
+    def key(self) -> str:
+        """Tells it from others, settings included."""
+        return f"{self.arm}/{self.seed}/{digest([self.split, self.train, self.test, STEPS, BATCH, RATE])}"
+
+    def config(self, folder: Path) -> sft.Config:
+        """The settings of its training and measurement."""
+        return sft.Config(
+            model="primer", data=f"primer:train?n={self.train}&seed={self.seed}",
+            eval_data=f"primer:{self.split}?n={self.test}", eval_limit=self.test, eval_samples=0,
+            styles=list(ARMS[self.arm] or ("cot",)), max_new_tokens=TOKENS, learning_rate=RATE, batch_size=BATCH,
+            epochs=100.0, max_steps=STEPS, max_batch=128, seed=self.seed, output_dir=str(folder), device="cpu",
+            dtype="float32", program_workers=1,
+        )  # fmt: skip
+
+
+def run_cell(cell: Cell) -> dict[str, Any]:
+    """The row of a cell: which problems are solved, by way of decoding."""
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as scratch:
+        config = cell.config(Path(scratch) / "run")
+        with open_bench(config, recipe="sft", folder=Path(scratch) / "run", progress=SilentProgress()) as bench:
+            weights = bench.base
+            examples = styled_examples(bench, bench.train, ARMS[cell.arm])
+            if examples:
+                weights, _ = learn.from_examples(config, bench, bench.base, examples)
+            values, ended = solve_all(config, bench, weights, ARMS[cell.arm] or ("cot", "pot", "mixed"))
+            kinds = [kind_of(problem) for problem in bench.test]
+    return {
+        "key": cell.key, "arm": cell.arm, "seed": cell.seed, "split": cell.split, "examples": len(examples),
+        "values": values, "ended": ended, "kinds": kinds, "cpu_seconds": round(time.process_time() - began, 1),
+    }  # fmt: skip
+
+
+def solve_all(
+    config: sft.Config, bench: Bench, weights: Weights, styles: tuple[Style, ...]
+) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """Right (1) or wrong (0) by problem and way of decoding, and how programs ended."""
+    values: dict[str, list[int]] = {}
+    ended: dict[str, int] = {}
+    answers: dict[str, list[bool]] = {}
+    params = SamplingParams(temperature=0.0, max_new_tokens=config.max_new_tokens)
+    with open_runner(config, bench.run) as runner:
+        for style in styles:
+            plan = stages.SamplingPlan(f"after-{style}", params, 1, config.seed)
+            made = sample_styled(bench, weights, bench.test, plan, style=style, runner=runner)
+            verdicts = stages.grade(styled(bench, style), bench.test, made, name=f"after-{style}-grade")
+            values[style] = [int(verdicts[c.id].is_correct) for c in made]
+            answers[style] = [verdicts[c.id].answer is not None for c in made]
+            for completion in made:
+                if style != "cot":
+                    word = completion.note or "no program"
+                    ended[f"{style} {word}"] = ended.get(f"{style} {word}", 0) + 1
+    if {"cot", "pot"} <= set(styles):
+        pairs = zip(values["pot"], answers["pot"], values["cot"], strict=True)
+        values["pot-then-cot"] = [pot if has_run else cot for pot, has_run, cot in pairs]
+    return values, ended
+
+
+def kind_of(problem: Problem) -> str:
+    """Whether the textbooks' most frequent mistake in a problem is a slip of calculation."""
+    cells = [cell_table()[name] for name in problem.metadata["cells"]]
+    worst = max(cells, key=lambda cell: cell.rate)
+    return "slip" if worst.kind == "slip" else "understanding"
+
+
+def accuracy(rows: list[dict[str, Any]], arm: str, way: str, kind: str | None) -> np.ndarray:
+    """Value by problem, seeds averaged, of an arm and a way of decoding, on one kind of problem or all."""
+    found = [row for row in rows if row["arm"] == arm]
+    values = np.mean([row["values"][way] for row in found], axis=0)
+    if kind is None:
+        return values
+    return values[np.array(found[0]["kinds"]) == kind]
+
+
+def spread(rows: list[dict[str, Any]], arm: str, way: str, kind: str | None) -> float:
+    """Standard deviation over seeds of the accuracy."""
+    shares = [
+        statistics.mean(v for v, k in zip(row["values"][way], row["kinds"], strict=True) if kind in (None, k))
+        for row in rows if row["arm"] == arm
+    ]  # fmt: skip
+    return statistics.stdev(shares) if len(shares) > 1 else 0.0
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """Mean of second - first with its 95 % interval, over problems."""
+    gap = second - first
+    rng = np.random.default_rng(0)
+    draws = gap[rng.integers(0, len(gap), (DRAWS, len(gap)))].mean(axis=1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(gap.mean()), float(low), float(high)
+
+
+WAYS = (
+    ("before", "cot"), ("before", "pot"), ("before", "mixed"), ("before", "pot-then-cot"), ("cot", "cot"),
+    ("pot", "pot"), ("mixed", "mixed"), ("hybrid", "cot"), ("hybrid", "pot"), ("hybrid", "pot-then-cot"),
+)  # fmt: skip
+CONTRASTS = (
+    ("before: pot - cot, slip", ("before", "cot"), ("before", "pot"), "slip", 0.0),
+    ("before: pot - cot, understanding", ("before", "cot"), ("before", "pot"), "understanding", None),
+    ("after: pot - cot, slip", ("cot", "cot"), ("pot", "pot"), "slip", 0.0),
+    ("after: pot - cot, understanding", ("cot", "cot"), ("pot", "pot"), "understanding", None),
+    ("after: mixed - pot, all", ("pot", "pot"), ("mixed", "mixed"), None, None),
+    ("after: hybrid pot-then-cot - cot, all", ("cot", "cot"), ("hybrid", "pot-then-cot"), None, -0.02),
+    ("after: hybrid pot-then-cot - pot, all", ("pot", "pot"), ("hybrid", "pot-then-cot"), None, -0.02),
+)  # fmt: skip
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The tables in Markdown."""
+    counts = {kind: rows[0]["kinds"].count(kind) for kind in KINDS}
+    heads = " | ".join(f"{kind} ({counts[kind]})" for kind in KINDS)
+    lines = [f"| trained on | solves | all | {heads} |", "|---|---|--:|--:|--:|"]
+    for arm, way in WAYS:
+        cells = [
+            f"{100 * accuracy(rows, arm, way, kind).mean():.1f} ± {100 * spread(rows, arm, way, kind):.1f}"
+            for kind in (None, *KINDS)
+        ]
+        lines.append(f"| {arm} | {way} | {' | '.join(cells)} |")
+    lines += ["", "| contrast | points (95 % interval) | predicted | verdict |", "|---|--:|---|---|"]
+    for label, first, second, kind, bound in CONTRASTS:
+        mean, low, high = difference(accuracy(rows, *first, kind), accuracy(rows, *second, kind))
+        said = "no prediction" if bound is None else f"above {100 * bound:+.0f}"
+        verdict = "-" if bound is None else "shown" if low > bound else "opposite" if high < bound else "unresolved"
+        lines.append(f"| {label} | {100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) | {said} | {verdict} |")
+    shares = crossed([row for row in rows if row["arm"] == "hybrid"])
+    lines += ["", "Hybrid, mean of seeds: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())]
+    return "\n".join(lines)
+
+
+def crossed(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Shares of problems by whether prose and program of one model are right."""
+    words = {(a, b): f"cot {_word(a)}, pot {_word(b)}" for a in (1, 0) for b in (1, 0)}
+    pairs = [pair for row in rows for pair in zip(row["values"]["cot"], row["values"]["pot"], strict=True)]
+    return {word: pairs.count(pair) / len(pairs) for pair, word in words.items()}
+
+
+def _word(value: int) -> str:
+    return "right" if value else "wrong"
+
+
+def main() -> None:
+    """Run what is missing, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--pilot", action="store_true")
+    parser.add_argument("--output", type=Path, default=None)
+    options = parser.parse_args()
+    path = options.output or (RESULTS.with_name("reproduce_styles_pilot.jsonl") if options.pilot else RESULTS)
+    seeds, more = ((9,), {"split": "dev", "test": 400}) if options.pilot else ((1, 2, 3), {})
+    cells = [Cell(arm, seed, **more) for seed in seeds for arm in ARMS if arm != "before" or seed == seeds[0]]
+    if not options.report:
+        run_missing(cells, run_cell, path, workers=options.workers, tell=lambda row: row["key"])
+    wanted = {cell.key for cell in cells}
+    rows = [row for row in read_rows(path) if row["key"] in wanted]
+    if len(rows) < len(cells):
+        sys.exit(f"{len(cells) - len(rows)} cells are missing: run the script without --report")
+    print(report(rows))
+
+
+if __name__ == "__main__":
+    main()
