@@ -15,7 +15,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from tutelage.grading.choices import check_choice, letters_of
 from tutelage.grading.comparing import compare, fold
@@ -57,6 +57,7 @@ class Check:
 _TOO_LONG = Check(False, "too_long")
 _SAME = Check(True, "string")
 _UNDECIDED = Check(None, "undecided")
+_EQUAL, _DIFFERENT = Check(True, "rational"), Check(False, "rational")
 
 
 class Checker:
@@ -156,6 +157,8 @@ def _compare(gold: str, answer: str, kind: AnswerKind | None, tolerance: float |
         return Check(False, "string")
     if first.text == second.text:
         return _SAME
+    if tolerance is None and _is_plain(first) and _is_plain(second):
+        return _EQUAL if first.value == second.value else _DIFFERENT
     result = _letters(gold, answer) if kind in _MAYBE_LETTERS else None
     if result is not None:
         return Check(result, "choice")
@@ -163,6 +166,11 @@ def _compare(gold: str, answer: str, kind: AnswerKind | None, tolerance: float |
     if result is None and kind == "text":
         return Check(fold(first.text) == fold(second.text), "text")
     return _UNDECIDED if result is None else Check(result, _tier(first, second))
+
+
+def _is_plain(value: Value) -> TypeGuard[Scalar]:
+    """Whether a value is one rational number and nothing else, as most answers are."""
+    return type(value) is Scalar and value.value is not None and not value.unit and not value.percent
 
 
 def _letters(gold: str, answer: str) -> bool | None:

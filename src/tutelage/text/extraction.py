@@ -169,6 +169,8 @@ def _visible(text: str) -> tuple[int, int]:
 
 def _boxed(text: str, start: int, end: int) -> Extraction | None:
     """The last complete box; None where there is no box at all, `NOTHING` where none is complete or it is empty."""
+    if text.find("box", start, end) < 0:
+        return None
     openings = [match.end() - 1 for match in _BOX.finditer(text, start, end)]
     boxes = _closed_boxes(text, start, end)
     if not boxes:
@@ -235,6 +237,8 @@ def _joined(text: str, boxes: list[_Box]) -> list[_Box]:
 
 
 def _tagged(text: str, start: int, end: int) -> Extraction | None:
+    if text.find("<", start, end) < 0:
+        return None
     lower = text[start:end].lower()
     close = lower.rfind("</answer>")
     opening = lower.rfind("<answer>", 0, close) if close >= 0 else -1
