@@ -28,7 +28,7 @@ from tutelage.sampling.flows import drive
 from tutelage.sampling.scripted import ScriptedSampler
 from tutelage.store.lineage import trace
 from tutelage.store.run import Run
-from tutelage.text.critiques import read_critique
+from tutelage.text.critiques import Unreadable, read_critique
 from tutelage.text.prompts import Prompter
 
 TOKENIZER = build_tokenizer()
@@ -159,9 +159,27 @@ def test_rehearsal_on_a_real_architecture_with_a_model_as_annotator(
     report = run_data(config, tmp_path / "run")
     card = report["critique_data"]
     assert card["solutions"]["RG3"]["made"] == 8 and card["annotator"]["calls"] == card["annotator"]["read"] > 0
-    assert card["kept"]["way"]["right"] and sum(card["kept"]["way"].values()) > card["kept"]["way"]["right"]
+    assert card["kept"]["way"]["right"], card["fates"]
+    assert sum(card["kept"]["way"].values()) > card["kept"]["way"]["right"]
     roles = Counter(c.role for c in Run.open(tmp_path / "run").read("completions", Completion))
     assert roles["annotation"] >= card["annotator"]["calls"] and roles["refinement"]
+
+
+def test_actor_and_annotator_may_have_different_tokenizers(tmp_path, tiny_model_dir, data_config, run_data) -> None:
+    config = data_config(annotator=str(tiny_model_dir("llama")), sampler="scripted", annotation_tokens=900)
+    run_data(config, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    samples = {s.source_id: s for s in run.read("critique_samples", CritiqueSample)}
+    by_role: dict[str, list[Completion]] = {}
+    for completion in run.read("completions", Completion):
+        by_role.setdefault(completion.role, []).append(completion)
+    assert samples and {s.form for s in samples.values()} == {"labelled"}
+    assert all("text tokenized again from primer" in c.note for c in by_role["annotation"])
+    assert by_role["refinement"] and all("text tokenized again from" in c.note for c in by_role["refinement"])
+    for refinement in by_role["refinement"]:
+        prompt = TOKENIZER.decode(refinement.prompt_ids)
+        critique = prompt.rpartition("critique:\n")[2].removesuffix("\nrefine:\n")
+        assert not isinstance(read_critique(critique, "primer"), Unreadable), "the actor reads its own form"
 
 
 def test_annotation_begins_before_sampling_ends(tmp_path, tiny_model_dir, data_config, run_data) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from tutelage.evaluation.critic_prompts import critique_form, critique_prompt, refine_prompt
+from tutelage.evaluation.critic_prompts import critique_form, critique_prompt, quoted, refine_prompt
 from tutelage.evaluation.plays import ACTOR, CRITIC, Chain, Play, StrategyFlow, Table
 from tutelage.evaluation.strategy_names import Strategy
 from tutelage.records import Completion, Critique, Role, SamplingParams
@@ -39,7 +39,7 @@ class Judgement:
 
     Args:
         solution: what was judged.
-        text: the critique as written; of several attempts the last.
+        text: the critique as written, without the end token; of several attempts the last.
         form: its form.
         said: every attempt, in order; empty where no model was asked (an exact annotator).
         critique: the critique as read; None where no attempt could be.
@@ -105,21 +105,23 @@ def judged_by(
     """What a player says of a solution when it is asked with `prompt`: the first text that can be read."""
     seat = table.players[player]
     form = critique_form(seat.prompter)
+    shown = quoted(seat.prompter, solution.text)
     said: list[Completion] = []
     reasons: list[str] = []
-    critique = None
+    text, critique = "", None
     while critique is None and len(said) < tries:
         request = table.ask(
             player, prompt, role=role, parent=solution, index=len(said), params=again(seat.params, len(said)),
-            facts={"solution": solution.text, **facts},
+            facts={"solution": shown, **facts},
         )  # fmt: skip
         said.append((yield ask_about(table, player, solution, request)))
-        read = read_critique(said[-1].text, form) if said[-1].finish_reason != "error" else None
+        text = quoted(seat.prompter, said[-1].text).strip()
+        read = read_critique(text, form) if said[-1].finish_reason != "error" else None
         if isinstance(read, CritiqueText):
             critique = read.about(solution, source_id=said[-1].id, stage=table.stage, note=said[-1].note)
         else:
             reasons.append(read.reason if isinstance(read, Unreadable) else "the request failed")
-    return Judgement(solution, said[-1].text, form, tuple(said), critique, tuple(reasons))
+    return Judgement(solution, text, form, tuple(said), critique, tuple(reasons))
 
 
 def again(params: SamplingParams, attempt: int) -> SamplingParams:

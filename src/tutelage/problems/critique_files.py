@@ -19,7 +19,7 @@ from tutelage.problems.files import Row, read_rows
 from tutelage.text.critiques import CritiqueForm, CritiqueText, Unreadable, read_critique, write_critique
 
 _INSTRUCTION = re.compile(
-    r"Problem: (?P<question>.*)\n\nSolution:\n(?P<solution>.*)\n\nCheck the solution\b.*", re.DOTALL
+    r"Problem: (?P<question>.*?)\n\nSolution:\n(?P<solution>.*)\n\nCheck the solution\b.*", re.DOTALL
 )
 INSTRUCTION_END = (
     "Check the solution of this problem: give every step a verdict and an explanation, then the final answer."

@@ -113,7 +113,12 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     after = measured(weights, "it1")
     report.add(learnt)
     result = critic_report(config, before, after)
-    whole = {**report.finish(), "critic": result, "remarks": in_words(result, len(examples))}
+    actor_name, data = config.actor or config.model, config.eval_data or config.data
+    whole = {
+        **report.finish(), "critic": result, "remarks": in_words(result, len(examples)),
+        "next_steps": [("use it at test time", f"tutelage eval {actor_name} --data {data} "
+                        "--critic {folder}/checkpoints/it1 -s critic-maj@4 -s maj@12")],
+    }  # fmt: skip
     bench.run.write_report(whole)
     return whole
 

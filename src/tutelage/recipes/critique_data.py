@@ -102,7 +102,11 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     write_dataset(bench.run.path / "dataset", rows, card, config.model_dump(mode="json"))
     report = ReportBuilder(NAME, config, bench)
     report.add(IterationReport(0))
-    whole = {**report.finish(), "critique_data": card, "remarks": [in_one_line(card, len(rows))]}
+    whole = {
+        **report.finish(), "critique_data": card, "remarks": [in_one_line(card, len(rows))],
+        "next_steps": [("train a critic on them", f"tutelage run critic model={config.model} data={config.data} "
+                        "critiques={folder}")],
+    }  # fmt: skip
     bench.run.write_report(whole)
     if not rows:
         raise NothingToLearn(

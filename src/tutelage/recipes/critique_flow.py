@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tutelage.evaluation.critic_flows import Judgement, refinements
-from tutelage.evaluation.critic_prompts import shown_question
+from tutelage.evaluation.critic_prompts import quoted, shown_question
 from tutelage.evaluation.plays import ACTOR, Table
 from tutelage.problems.mistakes import Mistake
 from tutelage.recipes.critique_flaws import (
@@ -222,7 +222,8 @@ def _sample(
     return CritiqueSample(
         id=record_id(table.stage, table.problem.id, f"{solution.id}/sample"), problem_id=table.problem.id,
         question=shown_question(table.players[ACTOR].prompter, table.problem),
-        answer=table.problem.answer, solution=solution.text, completion_id=solution.id,
+        answer=table.problem.answer, solution=quoted(table.players[ACTOR].prompter, solution.text),
+        completion_id=solution.id,
         source_id=judgement.said[-1].id if judgement.said else "", way=specimen.way, location=specimen.location,
         mistake=specimen.mistake, critique=judgement.text.strip(), form=judgement.form,
         first_error=None if critique is None else critique.first_error, annotator=name,
