@@ -24,11 +24,17 @@ FIRST_UID = 61_000
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def needed() -> list[Path]:
-    """The folders that this interpreter and the tests are read from, none inside another."""
-    paths = {Path(sys.base_prefix), Path(sys.prefix), ROOT, *_links(Path(sys.executable))}
+def needed(root: Path = ROOT) -> list[Path]:
+    """What this interpreter and the tests are read from, nothing inside another; of a private folder what is in it."""
+    paths = {Path(sys.base_prefix), Path(sys.prefix), root, *_links(Path(sys.executable))}
     paths |= {path.resolve() for path in paths}
-    return sorted(path for path in paths if not paths.intersection(path.parents))
+    outermost = sorted(path for path in paths if not paths.intersection(path.parents))
+    return [part for path in outermost for part in ([path] if _is_open(path) else sorted(path.iterdir()))]
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether everybody may enter and list a folder."""
+    return folder.stat().st_mode & 0o005 == 0o005
 
 
 def _links(path: Path) -> Iterable[Path]:
@@ -65,7 +71,8 @@ def open_ways() -> None:
     for folder in private:
         kernel.mount("tmpfs", str(folder), "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
     for path, source in sources.items():
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True) if stat.S_ISDIR(os.fstat(source).st_mode) else path.touch()
         kernel.mount(f"/proc/self/fd/{source}", str(path), None, kernel.MS_BIND | kernel.MS_REC)
 
 

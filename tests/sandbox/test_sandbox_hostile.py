@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,58 @@ def test_nothing_gets_through_in_any_tier(
             if processes_of(sandbox) != processes:
                 found.append(f"{case.name}: left a process")
         assert not found, "\n".join(found)
+
+
+def state(sandbox: SandboxServer) -> dict[str, int]:
+    """What must not grow: processes, descriptors and mounts."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {
+        "processes": processes_of(sandbox),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "mounts": len(mounts),
+    }
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def run_in_random_orders(hostile_set: ModuleType, tier: str, orders: int, *, hogs_every: int) -> list[str]:
+    """What goes wrong when the set runs again and again on one server, shuffled, eight programs at a time.
+
+    Hogs take part in every `hogs_every`-th order.
+    """
+    rng, limits, found = random.Random(0), replace(LIMITS, wall_seconds=1.5, memory_bytes=256 << 20), []
+    everything = [case for category in CATEGORIES for case in applicable(hostile_set, tier, category)]
+    with open_sandbox(tier=tier, workers=8) as sandbox, hostile_set.open_field() as field:
+        sandbox.run_many([hostile_set.AFTER] * 32)  # so that all workers have started
+        honest = sandbox.run(hostile_set.AFTER).stdout
+        before, size = state(sandbox), 0
+        for order in range(orders):
+            cases = [case for case in everything if "hog" not in case.flags or order % hogs_every == 0]
+            rng.shuffle(cases)
+            executions = sandbox.run_many([field.fill(case) for case in cases], limits)
+            said, errors = ("".join(getattr(e, name) for e in executions) for name in ("stdout", "stderr"))
+            found += [f"order {order}: {what}" for what in field.damage(cases[0], said, errors)]
+            for case, execution in zip(cases, executions, strict=True):
+                found += [f"order {order}: {case.name}: {what}" for what in unexpected(hostile_set, execution, case)]
+            after = {execution.stdout for execution in sandbox.run_many([hostile_set.AFTER] * 16)}
+            found += [] if after == {honest} else [f"order {order}: honest programs print {after}"]
+            found += [] if state(sandbox) == before else [f"order {order}: {state(sandbox)}, not {before}"]
+            size = size or resident()  # after the first order, when all that is kept is there
+        found += [] if resident() < 1.05 * size else [f"memory grew from {size} to {resident()}"]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tier", TIERS)
+def test_random_orders_of_many_at_a_time_leave_nothing(
+    hostile_set: ModuleType, sandbox_of: GetSandbox, tier: str
+) -> None:
+    sandbox_of(tier)
+    found = run_in_random_orders(hostile_set, tier, 4, hogs_every=4)
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.slow

@@ -80,3 +80,12 @@ def test_what_is_needed_covers_the_interpreter_and_the_checkout(ordinary: Module
     for path in (Path(os.__file__), HERE, Path(os.path.realpath(sys.executable))):
         assert any(folder in path.parents or folder == path for folder in needed)
     assert not any(first in second.parents for first in needed for second in needed)
+
+
+def test_of_a_private_checkout_everything_in_it_is_needed(ordinary: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "checkout" / "tests").mkdir(parents=True)
+    (tmp_path / "checkout" / "file").touch()
+    (tmp_path / "checkout").chmod(0o700)
+    needed = ordinary.needed(tmp_path / "checkout")
+    assert {tmp_path / "checkout" / name for name in ("tests", "file")} <= set(needed)
+    assert tmp_path / "checkout" not in needed
