@@ -174,6 +174,8 @@ def next_steps(report: Mapping[str, Any], folder: str, settings: Mapping[str, An
     rows = report.get("iterations") or []
     if not folder or not rows:
         return []
+    if own := report.get("next_steps"):  # what was made is no language model
+        return [(purpose, command.format(folder=shlex.quote(folder))) for purpose, command in own]
     name = report.get("weights") or f"it{rows[-1]['iteration']}"
     weights = shlex.quote(f"{folder}/checkpoints/{name}")
     is_primer = report.get("model") == "primer"

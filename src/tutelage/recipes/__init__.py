@@ -71,6 +71,18 @@ RECIPES: dict[str, RecipeInfo] = {
             "AutoMathCritique, critique-in-the-loop self-improvement: arXiv 2411.16579",
         ),
         RecipeInfo(
+            "synthesize",
+            "tutelage.recipes.synthesize",
+            "write new problems from seeds, drop what is alike, leaked or unsolvable, and answer them by agreement",
+            "Self-Instruct, arXiv 2212.10560; the 360 talk, 2024",
+        ),
+        RecipeInfo(
+            "self-talk",
+            "tutelage.recipes.self_talk",
+            "one model that checks its own steps: trains of thought made by actor and critic, learnt and compared",
+            "AutoMathCritique, self-talk via critique: arXiv 2411.16579",
+        ),
+        RecipeInfo(
             "sft",
             "tutelage.recipes.sft",
             "supervised fine-tuning on the worked solutions of a data set",

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from tutelage.config.settings import TrainingSettings
+from tutelage.learning.objectives import Loss
 from tutelage.learning.preference import PreferenceLearner
 from tutelage.recipes.bench import Weights
 from tutelage.records import Completion, PreferencePair, Problem, SamplingParams, seed_of
@@ -32,13 +33,15 @@ WARM_UP_TOKENS = 48
 class Workload:
     """How much a run does, as far as its settings say: an upper estimate.
 
-    `completions` counts whole answers; `steps` are optimizer steps on `batch_size` pairs or examples each.
+    `completions` counts whole answers; `steps` are optimizer steps on `batch_size` pairs or examples each; `loss` is
+    the one whose step costs about as much, where the recipe's own is none of those of pairs and examples.
     """
 
     completions: int
     pairs: int
     steps: int
     batch_size: int
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def estimate(
     speed = sum(len(c.token_ids) for c in drawn) / max(seconds, 1e-9)
     workload = config.workload if hasattr(config, "workload") else partial(of_iterations, config)
     work: Workload = workload(len(train), len(test))
-    per_step = _warm_up_learning(config, base, drawn, int(length), work.batch_size) if work.steps else 0.0
+    per_step = _warm_up_learning(config, base, drawn, int(length), work) if work.steps else 0.0
     sampling, learning = work.completions * length / speed, work.steps * per_step
     return Estimate(
         work.completions, round(work.completions * length), sampling, work.pairs, work.steps, learning,
@@ -141,17 +144,19 @@ def _length(drawn: Sequence[Completion], most: int) -> float:
     return statistics.fmean(most if c.finish_reason == "length" else max(1, len(c.token_ids)) for c in drawn)
 
 
-def _warm_up_learning(config: Any, base: Weights, drawn: Sequence[Completion], length: int, batch_size: int) -> float:
+def _warm_up_learning(config: Any, base: Weights, drawn: Sequence[Completion], length: int, work: Workload) -> float:
     """Seconds of one optimizer step on pairs of about the expected length."""
+    batch_size = work.batch_size
     pairs = [_dummy_pair(c, i, length) for i, c in enumerate(drawn)]
     pairs = (pairs * math.ceil(2 * batch_size / len(pairs)))[: 2 * batch_size]
     pairs = [replace(pair, id=f"warm-up-{i}") for i, pair in enumerate(pairs)]
     shared = {name: getattr(config, name) for name in TrainingSettings.model_fields if hasattr(config, name)}
     settings = TrainingSettings(**{**shared, "batch_size": batch_size})
+    loss: Loss = work.loss or getattr(config, "loss", None) or "sft"
     learner = PreferenceLearner.open(
-        base.model, settings, loss=getattr(config, "loss", "sft"), beta=getattr(config, "beta", 0.1),
-        alpha=getattr(config, "alpha", 1.0), nll_average=config.nll_average, seed=0, adapter=base.adapter,
-        device=config.device, dtype=config.dtype,
+        base.model, settings, loss=loss, beta=getattr(config, "beta", 0.1), alpha=getattr(config, "alpha", 1.0),
+        nll_average=getattr(config, "nll_average", "sequence"), seed=0, adapter=base.adapter, device=config.device,
+        dtype=config.dtype,
     )  # fmt: skip
     reference = learner.reference_logprobs(pairs)
     seconds: list[float] = []

@@ -23,6 +23,7 @@ Memory: policy and value network train (16 bytes a parameter each when all weigh
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import model_validator
@@ -40,6 +41,7 @@ from tutelage.learning.batches import batch_indices
 from tutelage.learning.surrogate import Episode, Surrogate
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench, Weights
+from tutelage.recipes.estimate import Workload, evaluated
 from tutelage.recipes.measure import measure
 from tutelage.recipes.ppo_learning import PolicySession, mean_score, no_difference
 from tutelage.recipes.report import IterationReport, ReportBuilder
@@ -106,6 +108,14 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
         if self.sampler.startswith("server") and not self.lora_rank:
             raise ValueError("a server can be given new adapters, not new models: sampler=server needs lora_rank")
         return self
+
+    def workload(self, num_train: int, num_test: int) -> Workload:
+        """What a run does at most."""
+        sampled = min(self.problems_per_iteration, num_train) * self.num_samples
+        measured = 1 + -(-self.iterations // self.eval_every)
+        drawn = self.iterations * sampled + measured * evaluated(self, num_test) + min(self.kl_problems, num_train)
+        steps = min(self.max_steps, math.ceil(self.epochs * sampled / self.batch_size))
+        return Workload(drawn, self.iterations * sampled, self.iterations * steps, self.batch_size, loss="dpo")
 
     def surrogate(self) -> Surrogate:
         """The loss."""

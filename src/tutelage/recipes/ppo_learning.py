@@ -146,7 +146,7 @@ class PolicySession:
 
 
 def explained(trajectories: Iterable[Trajectory]) -> float | None:
-    """Share of the returns' variance that values explain: 1 - Var(return - value) / Var(return); None without values."""
+    """Share of the returns' variance that values explain, 1 - Var(return - value) / Var(return); None without them."""
     values = [v for t in trajectories for v in t.values]
     if not any(values):
         return None

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tutelage.errors import ModelError
 from tutelage.learning.reward import RewardScorer, check_reward_model
+from tutelage.models.loading import load_tokenizer
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench
 from tutelage.records import Completion, Score, digest
@@ -17,13 +18,22 @@ from tutelage.selection.filters import values_of
 from tutelage.text.prompts import tokenizer_digest
 
 
-class RewardSettings(Protocol):
+class ReadingSettings(Protocol):
+    """The settings that say how a reward model is read."""
+
+    token_budget: int
+    device: str
+
+    @property
+    def dtype(self) -> str:
+        """Number format to compute in."""
+        ...
+
+
+class RewardSettings(ReadingSettings, Protocol):
     """The settings that name a reward model."""
 
     reward_model: str | None
-    token_budget: int
-    device: str
-    dtype: str
 
 
 def reward_model_path(name: str) -> str:
@@ -54,8 +64,6 @@ def open_reader(config: RewardSettings, bench: Bench) -> RewardReader | None:
         return None
     path = reward_model_path(config.reward_model)
     check_reward_model(path)
-    from tutelage.models.loading import load_tokenizer
-
     ours, theirs = tokenizer_digest(bench.prompter.tokenizer), tokenizer_digest(load_tokenizer(path))
     if ours != theirs:
         raise ModelError(
@@ -64,7 +72,7 @@ def open_reader(config: RewardSettings, bench: Bench) -> RewardReader | None:
             expected="a reward model trained from a model with the same tokenizer",
             advice="train one from the model that samples: tutelage run reward-model model=MODEL",
         )
-    return RewardReader(path, config)
+    return RewardReader(path, config, config.reward_model)
 
 
 @dataclass
@@ -74,10 +82,12 @@ class RewardReader:
     Args:
         path: its folder or hub name.
         config: token budget, device, number format.
+        name: what its scores say they are by; the same on every machine.
     """
 
     path: str
-    config: RewardSettings
+    config: ReadingSettings
+    name: str
     _scorer: RewardScorer | None = None
     _scale: tuple[float, float] | None = field(default=None, init=False)
 
@@ -90,15 +100,15 @@ class RewardReader:
             name: the stage's name.
         """
         wanted = {c.id for c in completions}
-        known = values_of(s for s in bench.run.read("scores", Score) if s.completion_id in wanted and s.by == self.path)
+        known = values_of(s for s in bench.run.read("scores", Score) if s.completion_id in wanted and s.by == self.name)
         todo = [c for c in completions if c.id not in known]
-        with bench.run.stage(name, digest(["score", self.path, sorted(wanted)])) as journal, bench.spent.on("grading"):
+        with bench.run.stage(name, digest(["score", self.name, sorted(wanted)])) as journal, bench.spent.on("grading"):
             bench.progress.stage(stages.in_words(name), None)
             if todo:
                 if self._scorer is None:
                     self._scorer = RewardScorer.open(
                         self.path, token_budget=self.config.token_budget, device=self.config.device,
-                        dtype=self.config.dtype, name=self.path,
+                        dtype=self.config.dtype, name=self.name,
                     )  # fmt: skip
                 made = self._scorer.score(todo)
                 bench.run.append_many("scores", made)
