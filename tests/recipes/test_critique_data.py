@@ -35,31 +35,39 @@ TOKENIZER = build_tokenizer()
 KINDS = ("completions", "verdicts", "critiques", "critique_samples")
 
 
+def make_config(**changes: Any) -> critique_data.Config:
+    settings: dict[str, Any] = dict(
+        model="primer", data="primer:train?n=4", num_samples=4, max_new_tokens=60, num_refinements=4, min_right=2,
+        max_batch=64,
+    )  # fmt: skip
+    return critique_data.Config(**{**settings, **changes})
+
+
+def run_it(config: critique_data.Config, folder: Path, *, resume: bool = False) -> dict[str, Any]:
+    with open_bench(
+        config, recipe=critique_data.NAME, folder=folder, progress=SilentProgress(), resume=resume
+    ) as bench:
+        return critique_data.run(config, bench)
+
+
 @pytest.fixture
 def data_config() -> Callable[..., critique_data.Config]:
     """A function that makes the config of a small set on primer, changed by keywords."""
-
-    def make(**changes: Any) -> critique_data.Config:
-        settings: dict[str, Any] = dict(
-            model="primer", data="primer:train?n=4", num_samples=4, max_new_tokens=60, num_refinements=4, min_right=2,
-            max_batch=64,
-        )  # fmt: skip
-        return critique_data.Config(**{**settings, **changes})
-
-    return make
+    return make_config
 
 
 @pytest.fixture
 def run_data() -> Callable[..., dict[str, Any]]:
     """A function `(config, folder, resume=False) -> report`."""
+    return run_it
 
-    def run(config: critique_data.Config, folder: Path, *, resume: bool = False) -> dict[str, Any]:
-        with open_bench(
-            config, recipe=critique_data.NAME, folder=folder, progress=SilentProgress(), resume=resume
-        ) as bench:
-            return critique_data.run(config, bench)
 
-    return run
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one run with the small config."""
+    folder = tmp_path_factory.mktemp("critiques") / "run"
+    run_it(make_config(), folder)
+    return folder
 
 
 def all_of(folder: Path) -> dict[str, Any]:
@@ -71,9 +79,9 @@ def all_of(folder: Path) -> dict[str, Any]:
     return out | {path.name: path.read_text() for path in (folder / "dataset").iterdir() if path.suffix != ".json"}
 
 
-def test_records_link_up_and_the_card_counts_them(tmp_path, data_config, run_data) -> None:
-    report = run_data(data_config(), tmp_path / "run")
-    run = Run.open(tmp_path / "run")
+def test_records_link_up_and_the_card_counts_them(made) -> None:
+    run = Run.open(made)
+    report = run.report()
     completions = {c.id: c for c in run.read("completions", Completion)}
     verdicts = {v.completion_id: v for v in run.read("verdicts", Verdict)}
     samples = list(run.read("critique_samples", CritiqueSample))
@@ -94,9 +102,10 @@ def test_records_link_up_and_the_card_counts_them(tmp_path, data_config, run_dat
             assert sample.mistake and truth.first_error == sample.location
             assert [k for _, _, k in solution.segments].count("forced") == 1
         if sample.way in ("RG2", "RG3"):
-            parent = completions[solution.parent_id]
-            kept = solution.branch_position
-            assert solution.token_ids[:kept] == parent.token_ids[:kept] and verdicts[parent.id].is_correct
+            parent, kept = completions.get(solution.parent_id), solution.branch_position
+            assert (parent is None) == solution.parent_id.startswith("gold:"), "no right sample: the data's solution"
+            if parent is not None:
+                assert solution.token_ids[:kept] == parent.token_ids[:kept] and verdicts[parent.id].is_correct
     card = report["critique_data"]
     fates = Counter((s.way, s.fate) for s in samples)
     assert all(card["fates"][way][fate] == fates[way, fate] for way in card["fates"] for fate in card["fates"][way])
@@ -104,14 +113,13 @@ def test_records_link_up_and_the_card_counts_them(tmp_path, data_config, run_dat
     assert sum(card["kept"]["mistake"].values()) == card["kept"]["way"]["RG3"]
     assert card["truth"]["kept"]["steps"] == 1.0 and card["truth"]["location"]["RG3"]["right"] == 1.0
     some = next(s for s in samples if s.way == "RG3")
-    kinds = {link.kind for link in trace(tmp_path / "run", some.id)}
+    kinds = {link.kind for link in trace(made, some.id)}
     assert {"critique_samples", "completions", "critiques", "problems"} <= kinds
 
 
-def test_files_are_read_by_other_trainers_and_by_us(tmp_path, data_config, run_data) -> None:
-    run_data(data_config(), tmp_path / "run")
-    folder = tmp_path / "run" / "dataset"
-    kept, bad = read_critiques(tmp_path / "run" / "critique_samples")
+def test_files_are_read_by_other_trainers_and_by_us(tmp_path, made) -> None:
+    folder = made / "dataset"
+    kept, bad = read_critiques(made / "critique_samples")
     assert kept and not bad
     for name in ("mathcritique", "llama_factory"):
         rows, bad = read_critiques(folder / f"{name}.jsonl")
@@ -206,8 +214,7 @@ def test_equal_runs_are_equal_whatever_the_batch_and_window(tmp_path, data_confi
     assert first == second
 
 
-def test_killed_and_resumed_is_as_uninterrupted(tmp_path, data_config, run_data, monkeypatch) -> None:
-    run_data(data_config(data="primer:train?n=4"), tmp_path / "whole")
+def test_killed_and_resumed_is_as_uninterrupted(tmp_path, made, data_config, run_data, monkeypatch) -> None:
     grade, count = GradingOnTheWay.__call__, 0
 
     def bomb(self: GradingOnTheWay, completion: Completion) -> Verdict:
@@ -219,10 +226,10 @@ def test_killed_and_resumed_is_as_uninterrupted(tmp_path, data_config, run_data,
 
     monkeypatch.setattr(GradingOnTheWay, "__call__", bomb)
     with pytest.raises(KeyboardInterrupt):
-        run_data(data_config(data="primer:train?n=4"), tmp_path / "cut")
+        run_data(data_config(), tmp_path / "cut")
     assert not (tmp_path / "cut" / "report.json").exists()
-    run_data(data_config(data="primer:train?n=4"), tmp_path / "cut", resume=True)
-    assert all_of(tmp_path / "cut") == all_of(tmp_path / "whole")
+    run_data(data_config(), tmp_path / "cut", resume=True)
+    assert all_of(tmp_path / "cut") == all_of(made)
 
 
 @pytest.mark.parametrize(
