@@ -83,3 +83,24 @@ def test_programs_first_on_real_architectures(kind: str, tmp_path: Path, tiny_mo
     (row,) = report["strategies"]
     assert row["accuracy"] == 1.0 and row["figures"]["fell_back"]["value"] == pytest.approx(2 / 3)
     assert row["figures"]["no_program"]["value"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.slow
+def test_a_trained_flow_answers_as_in_its_own_run(tmp_path: Path) -> None:
+    run, evaluated = tmp_path / "run", tmp_path / "eval"
+    words = ["run", "flow-dpo", "model=primer", "data=primer:train?n=4", "eval_data=primer:dev?n=3", "chunk_tokens=8",
+             "max_chunks=6", "stop_prompt=completeness", "stop_decision=compare", "stream_window=4",
+             "pairs_per_update=2", "lora_rank=4", "learning_rate=1e-3", "deviation_tries=2"]  # fmt: skip
+    assert main([*words, f"output_dir={run}"]) == 0
+    assert main(["eval", str(run / "checkpoints" / "answer"), "--data", "primer:dev?n=3", "-s", "flow", "-o",
+                 str(evaluated)]) == 0  # fmt: skip
+
+    def answers(folder: Path) -> dict[str, str]:
+        lines = (line for path in sorted((folder / "completions").glob("*.jsonl")) for line in path.open())
+        rows = [json.loads(line) for line in lines]
+        return {row["problem_id"]: row["text"] for row in rows if row["note"] == "all chunks joined"}
+
+    asked = answers(evaluated)
+    assert len(asked) == 3 and asked == {name: text for name, text in answers(run).items() if name in asked}
+    (row,) = json.loads((evaluated / "report.json").read_text())["strategies"]
+    assert row["cost"].keys() == {"actor", "stop"} and row["figures"].keys() == {"chunks"}

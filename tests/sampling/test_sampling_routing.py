@@ -13,7 +13,7 @@ from tutelage.records import Completion, SamplingParams
 from tutelage.sampling.completing import Drawn, completion_of
 from tutelage.sampling.flows import drive
 from tutelage.sampling.routing import RoutedSession
-from tutelage.sampling.session import SampleRequest
+from tutelage.sampling.session import SampleRequest, ScoreRequest
 
 
 class Named:
@@ -73,3 +73,16 @@ def test_each_request_reaches_its_player(opener: Any, events: list[str]) -> None
 def test_an_unknown_player_is_named(opener: Any) -> None:
     with RoutedSession({"actor": opener("actor")}) as session, pytest.raises(SamplerFailed, match="judge"):
         session.submit(ask("1", "judge"))
+
+
+def test_each_player_scores_what_it_is_asked(opener: Any) -> None:
+    with RoutedSession({name: opener(name) for name in ("actor", "stop")}) as session:
+        asked: list[tuple[str, int]] = []
+        for name in ("actor", "stop"):
+            player = session.player(name)
+            player.score = lambda requests, name=name: [  # type: ignore[method-assign]
+                asked.append((name, len(requests))) or [float(len(r.token_ids))] for r in requests
+            ]
+        requests = [ScoreRequest((1,), (2,) * n, player=player) for n, player in ((1, "stop"), (2, ""), (3, "stop"))]
+        assert session.score(requests) == [[1.0], [2.0], [3.0]]
+    assert sorted(asked) == [("actor", 1), ("stop", 2), ("stop", 2)]

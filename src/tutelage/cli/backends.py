@@ -15,6 +15,7 @@ from typing import Any
 from tutelage.cli.seats import Seat, guest_config, take_seat
 from tutelage.cli.splits import Splits, leaks, load_splits, only_new
 from tutelage.cli.trackers import NoTracker, Tracker, open_tracker
+from tutelage.config.settings import UpdateSettings
 from tutelage.config.writing import resolved
 from tutelage.errors import RunError
 from tutelage.grading import load_grader
@@ -28,7 +29,7 @@ from tutelage.store.run import Run
 
 MAY_DIFFER = (
     "max_batch", "max_in_flight", "timeout_seconds", "max_retries", "report_to", "output_dir", "checkpoint_every",
-    "grader_workers",
+    "grader_workers", "program_workers",
 )  # fmt: skip
 """Settings that change speed or place, never a result; a run may be resumed with others."""
 
@@ -48,7 +49,8 @@ def open_bench(config: Any, *, recipe: str, folder: Path, progress: Progress, re
         InputError: anything wrong with data, model, prompts or the run folder; nothing has been written then.
     """
     parts = assemble(config)
-    check_trainable(parts.base.model, config, adapter=parts.base.adapter)
+    if isinstance(config, UpdateSettings):
+        check_trainable(parts.base.model, config, adapter=parts.base.adapter)
     with (
         closing(open_tracker(config.report_to, folder, resolved(config), progress.note)) as tracker,
         closing(open_run(config, parts, recipe=recipe, folder=folder, resume=resume)) as run,

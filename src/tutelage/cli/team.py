@@ -5,6 +5,7 @@ The only place that turns the words of `tutelage eval` into players. What is mis
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from tutelage.errors import InputError
 from tutelage.evaluation.program_flows import PROGRAMMER, pot_then_cot
 from tutelage.evaluation.strategy_names import Strategy
 from tutelage.recipes.bench import Bench
+from tutelage.recipes.flow_config import FlowChunks
 from tutelage.recipes.flow_play import flow_game
 from tutelage.recipes.program_stage import open_runner, sample_styled
 from tutelage.recipes.strategy_stage import Game, Scorer, Seat, Team
@@ -26,6 +28,7 @@ from tutelage.sampling.executing import ProgramRunner
 if TYPE_CHECKING:
     from tutelage.cli.evaluation import EvalSettings
 
+FLOW_DPO = "flow-dpo"
 LONGEST = 1 << 20
 """Tokens that no context has, where a model does not say how many it has."""
 
@@ -70,6 +73,8 @@ def program_game(config: EvalSettings, bench: Bench, runner: ProgramRunner) -> G
 def stop_game(config: EvalSettings, bench: Bench) -> Game:
     """`flow`: Stop is the model that `stop` names, or the adapter `stop` beside the model's own folder.
 
+    Chunks are as in the run that trained the model, where they are not named.
+
     Raises:
         InputError: there is none.
     """
@@ -81,14 +86,22 @@ def stop_game(config: EvalSettings, bench: Bench) -> Game:
             expected="a folder `stop` beside the model, as in RUN/checkpoints of flow-dpo",
             advice="evaluate RUN/checkpoints/answer, or name stop=FOLDER",
         )  # fmt: skip
-    if config.stop_decision == "compare":
-        raise InputError(
-            "the strategy flow draws Stop's replies", seen="stop_decision=compare", expected="stop_decision=sample",
-            advice="measure with eval_flow=true in flow-dpo to compare the likelihoods of Yes and No",
-        )  # fmt: skip
     context = model_limits(bench.base.model).context or LONGEST
     guest = bench if name == config.model else bench.invite(name)
-    return flow_game(config, guest, label=name, seed=config.seed, context=context)
+    return flow_game(chunks_of(config), guest, label=name, seed=config.seed, context=context)
+
+
+def chunks_of(config: EvalSettings) -> EvalSettings:
+    """The settings with those of the flow-dpo run in whose checkpoints the model lies, where they were not named."""
+    header = Path(config.model).parent.parent / "run.json"
+    try:
+        known = json.loads(header.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return config
+    if known.get("recipe") != FLOW_DPO or not isinstance(known.get("config"), dict):
+        return config
+    kept = {name: known["config"][name] for name in FlowChunks.model_fields if name in known["config"]}
+    return config.model_copy(update={name: kept[name] for name in kept.keys() - config.model_fields_set})
 
 
 def _scorer(config: EvalSettings) -> Scorer:

@@ -13,9 +13,12 @@ from tutelage.recipes.bench import Bench
 from tutelage.recipes.flow_chain import ProductionFlow, State
 from tutelage.recipes.flow_config import FlowChunks
 from tutelage.recipes.flow_prompts import StopPrompter
+from tutelage.recipes.flow_sessions import ComparingSession
 from tutelage.recipes.strategy_stage import Game, Seat
 from tutelage.records import Completion, SamplingParams
 from tutelage.sampling.flows import Flow
+from tutelage.sampling.session import SamplerSession
+from tutelage.text.prompts import tokenizer_digest
 
 
 def flow_game(config: FlowChunks, stop: Bench, *, label: str, seed: int, context: int) -> Game:
@@ -42,15 +45,14 @@ def flow_game(config: FlowChunks, stop: Bench, *, label: str, seed: int, context
         chunks = float(len(chain.state.chunks))
         return Play(table.problem.id, (Chain((answer,)),), tuple(used), {"chunks": chunks})
 
-    made_of = [
-        config.max_chunks,
-        config.chunk_tokens,
-        config.chunk_unit,
-        config.chunk_steps,
-        config.stop_prompt,
-        context,
-    ]
-    return Game(flow, {STOP: seat}, made_of)
+    def comparing(session: SamplerSession) -> SamplerSession:
+        said = {c.id: c for c in stop.run.read("completions", Completion) if c.role == "stop"}
+        asker = StopPrompter.create(stop.prompter, config.stop_prompt)
+        name = tokenizer_digest(stop.prompter.tokenizer)
+        return ComparingSession(session, stop.run, said, stop_prompter=asker, tokenizer_digest=name)
+
+    made_of = [{name: getattr(config, name) for name in FlowChunks.model_fields}, context]
+    return Game(flow, {STOP: seat}, made_of, comparing if config.stop_decision == "compare" else None)
 
 
 def seated(flow: Flow[Any], used: list[tuple[str, Completion]], players: dict[str, str]) -> Generator[Any, Any, Any]:

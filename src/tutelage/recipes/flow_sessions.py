@@ -63,7 +63,11 @@ class ComparingSession(RecordingSession):
     def _decided(self, asked: Sequence[SampleRequest]) -> list[Completion]:
         options = (self.prompter.yes_ids, self.prompter.no_ids)
         scored = self.inner.score(
-            [ScoreRequest(r.prompt_ids, option[:-1], r.adapter, r.version) for r in asked for option in options]
+            [
+                ScoreRequest(r.prompt_ids, option[:-1], r.adapter, r.version, r.player)
+                for r in asked
+                for option in options
+            ]
         )
         made = []
         for i, request in enumerate(asked):

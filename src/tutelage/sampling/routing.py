@@ -77,8 +77,12 @@ class RoutedSession:
                     yield completion
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        """The first player's; ask `player(name)` for another's."""
-        return self.player().score(requests)
+        """Each player's log-probs of what it is asked; the first player's where none is named."""
+        found: dict[int, list[float]] = {}
+        for name in dict.fromkeys(request.player for request in requests):
+            places = [place for place, request in enumerate(requests) if request.player == name]
+            found.update(zip(places, self.player(name).score([requests[at] for at in places]), strict=True))
+        return [found[place] for place in range(len(requests))]
 
     def publish(self, adapter: str, version: int, path: Path) -> None:
         """The first player's."""

@@ -61,12 +61,13 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """Tokens whose log-probs are asked for under the named adapter version."""
+    """Tokens whose log-probs are asked for under the named adapter version (and player, where there are several)."""
 
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
     adapter: str = ""
     version: int = 0
+    player: str = ""
 
 
 @runtime_checkable
