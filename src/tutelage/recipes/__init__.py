@@ -83,6 +83,18 @@ RECIPES: dict[str, RecipeInfo] = {
             "AutoMathCritique, self-talk via critique: arXiv 2411.16579",
         ),
         RecipeInfo(
+            "diverse-rft",
+            "tutelage.recipes.diverse_rft",
+            "several small samplers write solutions; few that differ much are learnt by another model",
+            "RFT, arXiv 2308.01825; the 360 talk (2024)",
+        ),
+        RecipeInfo(
+            "hard-dpo",
+            "tutelage.recipes.hard_dpo",
+            "preference pairs from hard problems only, by type, against best-versus-worst pairs",
+            "the 360 talk (2024), ChatGLM-Math (arXiv 2404.02893)",
+        ),
+        RecipeInfo(
             "sft",
             "tutelage.recipes.sft",
             "supervised fine-tuning on the worked solutions of a data set",

@@ -6,7 +6,7 @@ import dataclasses
 import random
 import shutil
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tutelage.learning.preference import PreferenceLearner
 from tutelage.learning.session import FitResult, StepMetrics
@@ -14,10 +14,8 @@ from tutelage.learning.sft import SFTLearner
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.report import IterationReport
+from tutelage.recipes.weighing import DynamicLoss, with_program_weights
 from tutelage.records import Example, PreferencePair, SamplingParams, digest, seed_of
-
-if TYPE_CHECKING:
-    from tutelage.recipes.iterative_rpo import Config
 
 PROBE_PAIRS, PROBE_POINTS = 32, 8
 """Pairs whose log-probs are followed through the training (a fixed random subset), and how often."""
@@ -28,15 +26,20 @@ LEARNING_KEYS = (
     "beta", "alpha", "nll_average", "choose_step_every",
 )  # fmt: skip
 
+DYNAMIC_KEYS = (
+    "dynamic_loss", "hard_gamma", "program_weight", "hardness_samples", "hardness_temperature", "hardness_every",
+)  # fmt: skip
+
 
 def stage_digest(config: Any, weights: Weights, iteration: int, data: Sequence[Any]) -> str:
     """The digest of a learn stage: settings that change weights, where it starts from, and what it learns."""
-    settings = {key: getattr(config, key) for key in LEARNING_KEYS if hasattr(config, key)}
+    keys = LEARNING_KEYS + (DYNAMIC_KEYS if getattr(config, "dynamic_loss", False) else ())
+    settings = {key: getattr(config, key) for key in keys if hasattr(config, key)}
     return digest(["learn", iteration, settings, weights.lineage, [item.id for item in data]])
 
 
 def from_pairs(
-    config: Config,
+    config: Any,
     bench: Bench,
     weights: Weights,
     pairs: Sequence[PreferencePair],
@@ -73,7 +76,10 @@ def from_examples(
     iteration: int = 1,
     label: str | None = None,
 ) -> tuple[Weights, IterationReport]:
-    """Weights fine-tuned on `examples`, saved as `checkpoints/it<iteration>`, or under `label`."""
+    """Weights fine-tuned on `examples`, saved as `checkpoints/it<iteration>`, or under `label`.
+
+    With `dynamic_loss` (`weighing.DynamicLossSettings`) hard problems and programs weigh more.
+    """
     label = label or f"it{iteration}"
     name, stage = f"{label}-learn", stage_digest(config, weights, iteration, examples)
     folder = bench.run.checkpoint_path(label)
@@ -83,16 +89,24 @@ def from_examples(
                 weights.model, config, adapter=weights.adapter, seed=seed_of(config.seed, "learn", iteration),
                 nll_average=config.nll_average, device=config.device, dtype=config.dtype,
             )  # fmt: skip
+            on_step = show_steps(config, bench, name, len(examples), None)
+            dynamic = None
+            if getattr(config, "dynamic_loss", False):
+                examples = with_program_weights(examples, bench, config.program_weight)
+                dynamic = DynamicLoss(config, bench, weights, examples, label)
             result = learner.fit(
-                examples, bench.run.scratch_path(name), on_step=show_steps(config, bench, name, len(examples), None)
-            )
+                examples, bench.run.scratch_path(name), on_step=on_step,
+                weighing=dynamic.weighing(learner) if dynamic else None,
+            )  # fmt: skip
             learner.save(folder)
             journal.result.update(summary(result, len(examples)))
+            if dynamic:
+                journal.result.update(details=dynamic.report())
     bench.run.remove_scratch(name)
     return weights.learnt(folder, stage, is_adapter=config.lora_rank > 0), IterationReport(iteration, **journal.result)
 
 
-def _open(config: Config, weights: Weights, iteration: int) -> PreferenceLearner:
+def _open(config: Any, weights: Weights, iteration: int) -> PreferenceLearner:
     return PreferenceLearner.open(
         weights.model, config, loss=config.loss, beta=config.beta, alpha=config.alpha, nll_average=config.nll_average,
         seed=seed_of(config.seed, "learn", iteration), adapter=weights.adapter, device=config.device,
@@ -106,7 +120,7 @@ def _probe(pairs: Sequence[PreferencePair], seed: int) -> list[PreferencePair]:
 
 
 def _fit(
-    config: Config,
+    config: Any,
     bench: Bench,
     learner: PreferenceLearner,
     pairs: Sequence[PreferencePair],
@@ -184,7 +198,7 @@ def summary(result: FitResult, count: int) -> dict[str, Any]:
 
 
 def _choose_step(
-    config: Config, bench: Bench, weights: Weights, pairs: Sequence[PreferencePair], iteration: int
+    config: Any, bench: Bench, weights: Weights, pairs: Sequence[PreferencePair], iteration: int
 ) -> int:
     """The number of steps that was best on the dev problems when trained without their pairs (paper §4)."""
     held_out = {problem.id for problem in bench.held_out}

@@ -60,6 +60,10 @@ class IterationReport:
     def note_practice(self, pairing: PairingResult, groups: Sequence[Group], completions: Sequence[Completion]) -> None:
         """Keep what the practice samples show: which problems were usable, how hard they are, how long answers get."""
         self.pairing = dict(pairing.counts)
+        self.note_groups(groups, completions)
+
+    def note_groups(self, groups: Sequence[Group], completions: Sequence[Completion]) -> None:
+        """As `note_practice`, where nothing is paired."""
         self.difficulty = list(difficulty_histogram(groups))
         self.mean_tokens = statistics.fmean(len(c.token_ids) for c in completions)
         self.alarms += [alarm.message for alarm in degenerate_groups([group.pass_rate for group in groups])]
