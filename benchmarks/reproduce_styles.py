@@ -6,7 +6,7 @@ The same model is fine-tuned on worked solutions of the same problems, three see
     mixed    a plan, a program, its output, an answer  (output masked)
     hybrid   half of the examples cot, half pot       solves in prose, by a program, and by a program with prose where
                                                       that does not run (`pot-then-cot`, MAmmoTH's decoding)
-measured greedily on 1,000 test problems, and the model before in every style. Kinds of problem: `slip` where the
+measured greedily on 600 test problems, and the model before in every style. Kinds of problem: `slip` where the
 textbooks' most frequent mistake in it is a slip of calculation, which a program does not make; `understanding` where it
 is another operation, operand or a skipped step, which a program copies.
 
@@ -67,7 +67,7 @@ class Cell:
     seed: int
     split: str = "test"
     train: int = 160
-    test: int = 1000
+    test: int = 600
 
     @property
     def key(self) -> str:
@@ -219,8 +219,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=None)
     options = parser.parse_args()
     path = options.output or (RESULTS.with_name("reproduce_styles_pilot.jsonl") if options.pilot else RESULTS)
-    seeds, more = ((9,), {"split": "dev", "test": 400}) if options.pilot else ((1, 2, 3), {})
-    cells = [Cell(arm, seed, **more) for seed in seeds for arm in ARMS if arm != "before" or seed == seeds[0]]
+    seeds, split, test = ((9,), "dev", 200) if options.pilot else ((1, 2, 3), "test", Cell.test)
+    cells = [Cell(arm, seed, split, test=test) for seed in seeds for arm in ARMS if arm != "before" or seed == seeds[0]]
     if not options.report:
         run_missing(cells, run_cell, path, workers=options.workers, tell=lambda row: row["key"])
     wanted = {cell.key for cell in cells}

@@ -28,6 +28,7 @@ from tutelage.config.settings import GradingSettings, ModelSettings, ProgramSett
 from tutelage.errors import InputError
 from tutelage.evaluation.curves import played_curve, sampled_curve
 from tutelage.evaluation.strategies import KINDS, StrategyResult, parse_strategy
+from tutelage.evaluation.styles import written_styles
 from tutelage.problems import load_problems
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.flow_config import FlowChunks
@@ -163,11 +164,19 @@ def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:
     report = {
         "recipe": RECIPE, "model": config.model, "data": config.data, "seed": config.seed,
         "seconds": round(bench.spent.total(), 3), "strategies": rows, **({"curves": curves} if config.curve else {}),
-        **vote_report(done, bench.test, seed=config.seed),
+        **vote_report(done, bench.test, seed=config.seed), **_written(done),
         "outcomes": dict(outcomes), "time_spent": bench.spent.report(), "run_folder": bench.run.path.name,
     }  # fmt: skip
     bench.run.write_report(report)
     return report
+
+
+def _written(done: Sequence[Measured]) -> dict[str, Any]:
+    """What was written where programs were asked for: answers by style, and how their programs ended."""
+    answers = {c.id: c for one in done for c in one.answers.completions}
+    answers |= {c.id: c for one in done for play in one.plays for c in play.answers}
+    written = written_styles((c.text, c.note) for c in answers.values())
+    return {"written": written} if written["pot"] or written["mixed"] else {}
 
 
 def _curve(measured: Measured, bench: Bench, seed: int) -> list[dict[str, Any]]:

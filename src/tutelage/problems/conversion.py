@@ -190,7 +190,7 @@ def _with_names(expression: str, names: dict[Fraction, str]) -> str:
 
 
 def _is_near(value: Fraction, said: Fraction) -> bool:
-    return abs(value - said) <= TOLERANCE * max(1, abs(said))
+    return abs(value - said) <= TOLERANCE * max(Fraction(1), abs(said))
 
 
 def solution_record(problem_id: str, question: str, text: str, *, answer: str = "") -> dict[str, Any]:

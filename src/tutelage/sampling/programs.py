@@ -72,7 +72,8 @@ def solve(request: SampleRequest, tokenizer: Any, *, style: Style, max_programs:
         max_programs: most programs that are run; a further one ends the solution.
     """
     whole = yield paused(request, style)
-    pieces, executions = [whole], []
+    pieces = [whole]
+    executions: list[Execution] = []
     part = whole
     for _ in range(MAX_PIECES):
         program = read_solution(whole.text).pending if part.finish_reason in ("pause", "stop") else None
