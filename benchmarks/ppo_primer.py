@@ -2,8 +2,8 @@
 
 For each seed and method: accuracy on dev before and after, KL of the last weights to the first, sampled tokens. The
 settings are those of configs/ppo_primer.toml; `grpo` and `rloo` change the advantage only; `irpo` is one iteration of
-Iterative RPO as in `tutelage demo`, on the same problems. All learn from 300 problems x 8 samples. Settings were chosen
-on dev with seed 7 (LOG.md). Nothing here touches the test problems.
+Iterative RPO on the same problems. All learn from 8 samples of 300 problems, or of 60 with `--size gate`. Settings were
+chosen on dev with seed 7 (LOG.md). Nothing here touches the test problems.
 
 Prints one JSON line per method and seed, then one with mean, lowest and highest over the seeds.
 
@@ -33,6 +33,12 @@ METHODS: dict[str, dict[str, Any]] = {
         iterations=1, num_samples=8, temperature=1.0, pairs_per_problem=4, learning_rate=7e-5, batch_size=16, epochs=1.0
     ),
 }
+SIZES: dict[str, dict[str, Any]] = {
+    "demo": {},
+    "gate": {"data": "primer:train?n=60", "problems_per_iteration": 12, "iterations": 5, "learning_rate": 2e-4,
+             "eval_every": 5},
+}  # fmt: skip
+"""Whose iteration of Iterative RPO is matched: `tutelage demo`'s (300 problems x 8), or the model's gate's (60 x 8)."""
 SHARED = (
     "model", "data", "eval_data", "eval_limit", "eval_samples", "max_new_tokens", "max_batch",
 )  # fmt: skip
@@ -43,11 +49,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--size", choices=list(SIZES), default="demo", help="whose samples are matched")
     parser.add_argument("--json", action="store_true", help="print JSON lines only (the default prints the same)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other settings, e.g. for tuning")
     arguments = parser.parse_args()
     configure_threads()
-    rows = [run_one(method, seed, arguments.set) for seed in arguments.seeds for method in arguments.methods]
+    changes = [*(f"{key}={value}" for key, value in SIZES[arguments.size].items()), *arguments.set]
+    rows = [run_one(method, seed, changes) for seed in arguments.seeds for method in arguments.methods]
     print(json.dumps(summary(rows)))
 
 
