@@ -167,7 +167,7 @@ def run_in_random_orders(hostile_set: ModuleType, tier: str, orders: int, *, hog
             after = {execution.stdout for execution in sandbox.run_many([hostile_set.AFTER] * 16)}
             found += [] if after == {honest} else [f"order {order}: honest programs print {after}"]
             found += [] if state(sandbox) == before else [f"order {order}: {state(sandbox)}, not {before}"]
-            size = size or resident()  # after the first order, when all that is kept is there
+            size = resident() if order == orders // 2 else size  # by then every thread has an arena of the C library
         found += [] if resident() < 1.05 * size else [f"memory grew from {size} to {resident()}"]
     return found
 
