@@ -29,6 +29,10 @@ def completion(text: str, note: str = "", finish_reason: str = "stop") -> Comple
         (PROGRAM + "```output\n42\n```\n", "", "correct"),  # a recording that has outputs but no statuses
         ("a=42\nprint(a)\n```output\n42\n```\n", "programs: ok", "correct"),
         ("print(42)\n```output\n41\n```\n", "programs: ok", "incorrect"),  # what ran counts, not what stands there
+        (PROGRAM + "```output\n41.99999999999999\n```\n", "programs: ok", "correct"),  # a binary fraction
+        (PROGRAM + "```output\n41.9999\n```\n", "programs: ok", "incorrect"),
+        (PROGRAM + "```output\n-42.0\n```\nIt is $\\boxed{42}$ less.", "programs: ok", "correct"),
+        (PROGRAM + "```output\n42\n```\nDone.", "programs: ok", "correct"),
         (PROGRAM + "```output\n```\n", "programs: ok", "no_answer"),
         (PROGRAM + "```output\nTimeoutError: 42\n```\n", "programs: timeout", "timeout"),
         (PROGRAM + "```output\nTimeoutError: 42\n```\n", "programs: cpu", "timeout"),

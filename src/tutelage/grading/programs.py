@@ -1,13 +1,14 @@
 """Grading solutions that compute: what a program gave is its answer.
 
-A program alone is judged by what it printed last (or its variable `answer`), prose with programs by what it concludes,
-and by its last program where it concludes nothing. A program that ran out of time is `timeout`, one that failed
-otherwise `no_answer`: both are the model's doing. Where the sandbox refused or failed, the outcome is `error`: that is
-never a wrong answer. Text without a program goes to the inner grader as it is.
+A text that concludes with an answer after its last program is judged by that, any other by what the program printed
+last (or its variable `answer`), binary fractions up to their rounding. A program that ran out of time is `timeout`,
+one that failed otherwise `no_answer`: both are the model's doing. Where the sandbox refused or failed, the outcome is
+`error`: that is never a wrong answer. Text without a program goes to the inner grader as it is.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +17,9 @@ from tutelage.records import Completion, Outcome, Problem, Verdict
 from tutelage.text.programs import Solution, read_solution, statuses
 
 METHOD = "program"
+ROUNDING = 1e-9
+"""Relative difference that counts as none where a program printed a binary fraction, e.g. 349.9999999999999."""
+_FRACTION = re.compile(r"-?[0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?")
 _OUTCOMES: dict[str, Outcome] = {
     "timeout": "timeout", "cpu": "timeout", "refused": "error", "sandbox_error": "error",
 }  # fmt: skip
@@ -66,7 +70,7 @@ class ProgramGrader:
                 values[place] = value
             elif failed is None and completion.finish_reason == "length":
                 failed = "truncated"
-            if solution.style == "mixed" and solution.conclusion.strip():
+            if solution.conclusion.strip():
                 asked.append((place, (problem, replace(completion, text=solution.conclusion))))
             else:
                 verdicts[place] = _verdict(problem, completion, failed or "no_answer", ", ".join(ran))
@@ -83,13 +87,18 @@ class ProgramGrader:
     ) -> None:
         """Judge by what programs gave where nothing else was said."""
         places = [place for place in values if verdicts[place].outcome in ("no_answer", "truncated")]
-        shown = [
-            (pairs[at][0], replace(pairs[at][1], text=f"Final answer: {values[at]}", finish_reason="stop"))
-            for at in places
-        ]
+        shown = [_shown(*pairs[at], values[at]) for at in places]
         for place, verdict in zip(places, self.inner.grade_many(shown), strict=True):
             method = METHOD if verdict.answer is not None else verdict.method
             verdicts[place] = replace(verdict, method=method, span=None)
+
+
+def _shown(problem: Problem, completion: Completion, value: str) -> tuple[Problem, Completion]:
+    """What the inner grader is shown of a program's value."""
+    tolerance = problem.metadata.get("tolerance")
+    if tolerance is None and _FRACTION.fullmatch(value):
+        problem = replace(problem, metadata={**problem.metadata, "tolerance": ROUNDING})
+    return problem, replace(completion, text=f"Final answer: {value}", finish_reason="stop")
 
 
 def value_of(solution: Solution) -> str | None:
