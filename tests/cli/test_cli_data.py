@@ -48,3 +48,14 @@ def test_check_finds_test_questions_in_training_data(tmp_path: Path, capsys: pyt
     assert "2 of the 2 questions" in shown and "the same text" in shown and "but for signs" in shown
     assert main(["data", "check", f"jsonl:{train}", "--against", f"jsonl:{clean}"]) == 0
     assert "none of the 1 questions" in capsys.readouterr().out
+
+
+def test_check_finds_nearly_equal_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    question = "Tom has 12 red apples and gives 5 of them to Ann. How many apples does Tom have now?"
+    train.write_text(json.dumps({"question": question.replace("Ann", "his sister"), "answer": "7"}) + "\n")
+    test.write_text(json.dumps({"question": question, "answer": "7"}) + "\n")
+    words = ["data", "check", f"jsonl:{train}", "--against", f"jsonl:{test}"]
+    assert main(words) == 1
+    assert "nearly the same words, the same numbers" in capsys.readouterr().out
+    assert main([*words, "--near", "1", "--share", "1"]) == 0

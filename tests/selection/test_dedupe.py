@@ -103,7 +103,7 @@ def test_brute_force_agrees_on_nearly_all_and_no_drop_is_wrong() -> None:
 
 
 def test_blocks_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = rows(600, seed=3)
+    texts = rows(250, seed=3)
     whole = dedupe(texts)
     monkeypatch.setattr(module, "FIRST_BLOCK", 37)
     monkeypatch.setattr(module, "LARGEST_BLOCK", 64)

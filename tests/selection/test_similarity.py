@@ -30,7 +30,7 @@ def slow_common_length(left: list[str], right: list[str]) -> int:
 
 
 def test_words_keep_numbers_and_signs_of_arithmetic() -> None:
-    assert words("Tom's 1,200 pens: x-1 = 3.5, 20%!") == ["tom", "s", "1,200", "pens", "x", "-", "1", "=", "3.5", "20", "%"]
+    assert words("Tom's 1,200 pens: x-1 = 3.5!") == ["tom", "s", "1,200", "pens", "x", "-", "1", "=", "3.5"]
     assert words("Élan ... \\frac{1}{2}") == ["élan", "frac", "1", "2"]
     assert words("") == words("?!") == []
 

@@ -52,12 +52,35 @@ def import_(
 def check(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Training data: " + DATA_HELP)],
     against: Annotated[str, typer.Option("--against", help="Test data whose questions must not be in it.")],
+    near: Annotated[
+        float | None,
+        typer.Option(
+            "--near", min=0, max=1, show_default="0.8, where the extra synthesis is installed",
+            help="ROUGE-L F above which two questions with the same numbers are one; 1 does not look for them.",
+        ),
+    ] = None,
+    ngram: Annotated[int, typer.Option("--ngram", min=2, help="Words of a run.")] = 13,
+    share: Annotated[
+        float,
+        typer.Option("--share", min=0.01, max=1, help="Share of a test question's runs that must be in one row."),
+    ] = 0.5,
 ) -> None:
-    """Look for test questions inside training data; exit code 1 where some are found."""
-    from tutelage.cli.datasets import print_overlap
+    """Look for test questions inside training data: the same text, the same letters, nearly the same words with the
+    same numbers, or long runs of words. Exit code 1 where some are found."""
+    from tutelage.cli.contamination import print_contamination
 
-    if print_overlap(data, against):
+    if print_contamination(data, against, near=near, ngram=ngram, share=share):
         raise typer.Exit(1)
+
+
+@app.command("taxonomy")
+def taxonomy(
+    output: Annotated[Path, typer.Argument(metavar="OUT.toml", help="File to write; must not exist.")],
+) -> None:
+    """Write a copy of the taxonomy of fields and keywords that `synthesize` uses, to be changed."""
+    from tutelage.cli.contamination import copy_taxonomy
+
+    copy_taxonomy(output)
 
 
 @app.command("convert")

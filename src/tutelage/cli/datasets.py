@@ -1,4 +1,4 @@
-"""The work of `tutelage data`: formats, what a data set holds, one as a file, and test questions in training data."""
+"""The work of `tutelage data`: formats, what a data set holds, one as a file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import typer
 
 from tutelage.cli.plain_text import printable
 from tutelage.errors import InputError
-from tutelage.problems import DATA_FORMATS, check_overlap, describe, load_problems, save_problems
+from tutelage.problems import DATA_FORMATS, describe, load_problems, save_problems
 from tutelage.records import Problem
 
-SHOWN_OVERLAPS = 10
 SPELLINGS = """\
 FORMAT:PATH              a .jsonl, .jsonl.gz, .json or .parquet file, or a folder of them
 PATH                     the same; the format is told from the first row
@@ -61,28 +60,6 @@ def import_problems(data: str, output: Path, limit: int | None) -> None:
     problems = load_problems(data, limit=limit)
     save_problems(problems, output)
     typer.echo(f"{len(problems)} problems written; use them with data={shlex.quote(f'jsonl:{output}')}")
-
-
-def print_overlap(data: str, against: str) -> int:
-    """Tell of test questions that are in the training data; returns how many there are.
-
-    Raises:
-        DataError: either cannot be read.
-    """
-    train, test = load_problems(data), load_problems(against)
-    found = check_overlap(train, test)
-    if not found:
-        typer.echo(f"none of the {len(test)} questions of {against} is among the {len(train)} of {data}")
-        return 0
-    typer.echo(f"{len(found)} of the {len(test)} questions of {against} are among the {len(train)} of {data}:")
-    for overlap in found[:SHOWN_OVERLAPS]:
-        same = "the same text" if overlap.kind == "text" else "the same but for signs and spaces"
-        question = printable(" ".join(overlap.question.split()))
-        shown = question if len(question) <= 100 else question[:97] + "..."
-        typer.echo(f"  {overlap.test_id} is {overlap.train_id} ({same}): {shown}")
-    if len(found) > SHOWN_OVERLAPS:
-        typer.echo(f"  and {len(found) - SHOWN_OVERLAPS} more")
-    return len(found)
 
 
 def _summary(counts: Mapping[str, Any]) -> list[str]:

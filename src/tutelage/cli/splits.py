@@ -9,6 +9,7 @@ from typing import Any
 from tutelage.errors import DataError, InputError
 from tutelage.problems import check_overlap, load_problems
 from tutelage.problems.inspection import letters
+from tutelage.problems.seeds import load_seeds
 from tutelage.records import Problem, seed_of
 
 DEV_SHARE, DEV_MOST = 0.1, 500
@@ -28,6 +29,8 @@ class Splits:
 
 def load_splits(config: Any) -> Splits:
     """The problems of a run; those held out for decisions are chosen by a hash of their ids and the seed."""
+    if getattr(config, "takes_seeds", False):  # a recipe that writes problems: nothing is practised or measured
+        return Splits(load_seeds(config.data, limit=config.data_limit), [], [], [], [])
     train = load_problems(config.data, limit=config.data_limit)
     test = load_problems(config.eval_data) if config.eval_data else None
     dev = load_problems(config.dev_data) if config.dev_data else None

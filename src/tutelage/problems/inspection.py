@@ -18,13 +18,16 @@ _SPACES = re.compile(r"\s+")
 class Overlap:
     """A question of the test set that is in the training set too.
 
-    `kind` is `text` (equal but for white space) or `letters` (equal letters and digits; a sign may differ).
+    `kind` is `text` (equal but for white space), `letters` (equal letters and digits; a sign may differ), or, where it
+    was looked for (`evaluation.contamination`), `near` (nearly the same words, the same numbers) or `ngrams` (long runs
+    of its words). `likeness`, in [0, 1], says how much of it.
     """
 
     train_id: str
     test_id: str
-    kind: Literal["text", "letters"]
+    kind: Literal["text", "letters", "near", "ngrams"]
     question: str
+    likeness: float = 1.0
 
 
 def describe(problems: Sequence[Problem]) -> dict[str, Any]:

@@ -7,11 +7,15 @@ together before real hours are spent. It says nothing about the model.
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable, Mapping, Sequence
 
+from tutelage.recipes.rehearsed_critics import ROLES, rehearsed_critique
 from tutelage.records import Problem, seed_of
 from tutelage.sampling.session import SampleRequest
 from tutelage.text.prompts import Prompter
+
+REHEARSED_ITEMS = 4
 
 
 def rehearsal_script(
@@ -30,7 +34,11 @@ def rehearsal_script(
         return whole if len(whole) <= room else prompter.target_ids(dataclasses.replace(shown, solution=None))
 
     def answer(request: SampleRequest) -> Sequence[int] | str:
-        problem = problems[request.problem_id]
+        if request.role == "problem":
+            return written_list(request, ordered)
+        if request.role in ROLES:
+            return rehearsed_critique(request, prompter)
+        problem = problems.get(request.problem_id) or made_up(request)
         toss = seed_of("rehearsal", problem.id, 0 if request.role in ("chunk", "stop") else request.index)
         shown = [problem, _another(problem, ordered, toss)][:: 1 if toss % 2 == 0 else -1]
         if request.role == "stop":
@@ -47,6 +55,27 @@ def rehearsal_script(
         return drafts[(begun + request.index) % 2][written:]
 
     return answer
+
+
+def written_list(request: SampleRequest, seeds: Sequence[Problem]) -> str:
+    """Questions where some are asked for: the words of seeds in disorder, so that none is like another."""
+    rng = random.Random(request.seed)
+    count = REHEARSED_ITEMS if request.metadata.get("is_list") else 1
+    texts = []
+    for _ in range(count):
+        words = [word for seed in rng.choices(seeds, k=2) for word in seed.question.split()]
+        rng.shuffle(words)
+        texts.append("What is " + " ".join(words[:40]))
+    if count == 1:
+        return texts[0]
+    first = "" if request.metadata.get("is_begun") else "1. "
+    return first + "".join(f"{'' if number == 1 else f'{number}. '}{text}\n" for number, text in enumerate(texts, 1))
+
+
+def made_up(request: SampleRequest) -> Problem:
+    """A problem that the run's data do not hold, since the run wrote it: two answers in three agree."""
+    answer = seed_of("rehearsal", request.problem_id) % 100 + (request.index % 3 == 2)
+    return Problem(request.problem_id, str(request.metadata.get("question", "")), str(answer))
 
 
 def _another(problem: Problem, ordered: list[Problem], toss: int) -> Problem:
