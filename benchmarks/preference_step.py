@@ -58,7 +58,10 @@ Losses = list[float]
 
 @dataclass(frozen=True)
 class Workload:
-    """What both sides train: a model folder, pairs, batch size, learning rate, and whether the reference is known."""
+    """What both sides train: a model folder, pairs, batch size, learning rate, and whether the reference is known.
+
+    TRL computes a batch in `parts` of the same size, gradients adding up.
+    """
 
     name: str
     folder: Path
@@ -66,6 +69,7 @@ class Workload:
     batch_size: int
     learning_rate: float
     is_precomputed: bool
+    parts: int = 1
 
     def settings(self) -> TrainingSettings:
         """Our settings."""
@@ -238,7 +242,8 @@ def trl_settings(work: Workload, out: Path) -> Any:
         learning_rate=work.learning_rate,
         lr_scheduler_type="constant",
         num_train_epochs=1,
-        per_device_train_batch_size=work.batch_size,
+        per_device_train_batch_size=work.batch_size // work.parts,
+        gradient_accumulation_steps=work.parts,
         weight_decay=0.0,
         max_grad_norm=1.0,
         optim="adamw_torch_fused",

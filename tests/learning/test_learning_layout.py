@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,10 +12,11 @@ from tutelage.learning.batches import Row
 from tutelage.learning.layout import (
     common_length,
     line_length,
+    longest_first,
     make_pass,
     plan_groups,
-    share_beginnings,
     split_by_length,
+    with_rows,
 )
 
 
@@ -82,14 +85,7 @@ def test_groups_cover_every_different_row_once_and_keep_the_budget(sizes, budget
         made = [make_pass(lines) for lines in group.passes]
         assert group.num_padded == sum(batch.input_ids.numel() for batch in made)
         assert group.num_padded <= budget or len(group.items) == 1
-
-
-def test_a_few_long_lines_are_not_padded_to_at_the_cost_of_all_others():
-    # 4 rows of one beginning and 3 of others: one line of 4 would make every pass longer than seven rows apart
-    family = [Row((1, 2, k, *range(10, 30)), 2, (1.0,) * 21) for k in range(3, 7)]
-    others = [Row((k, *range(40, 61)), 1, (1.0,) * 21) for k in range(50, 53)]
-    (group,) = plan_groups([(row,) for row in family + others], token_budget=200, overhead=10**6, attention_cost=0.0)
-    assert group.num_padded == 7 * 22
+    assert len({group.packing for group in groups}) == 1
 
 
 @st.composite
@@ -105,15 +101,19 @@ def trees(draw) -> list[Row]:
 @settings(max_examples=100, deadline=None)
 @given(trees())
 def test_a_line_is_a_prefix_tree_in_which_each_token_sees_its_own_beginning(rows: list[Row]):
-    (line,) = share_beginnings(set(rows), attention_cost=0.0)
+    sorted_rows, length = with_rows((), rows)
+    assert set(sorted_rows) == set(rows) and len(sorted_rows) == len(set(rows))
+    line = longest_first(sorted_rows)
+    assert sorted(line, key=rows.index) == sorted(sorted_rows, key=rows.index)
     batch = make_pass([line])
     fed = {row.ids[: row.num_fed] for row in rows}
-    assert batch.input_ids.numel() == line_length(line) == len({f[:i] for f in fed for i in range(1, len(f) + 1)})
+    beginnings = {f[:i] for f in fed for i in range(1, len(f) + 1)}
+    assert batch.input_ids.numel() == line_length(line) == length == len(beginnings)
     if len(line) == 1:
         return
-    mask, ids = batch.attention_mask()[0, 0].numpy(), batch.input_ids[0].numpy()
+    mask, ids = seen_by(batch).numpy(), batch.input_ids[0].numpy()
     seen = [tuple(ids[mask[i]].tolist()) for i in range(len(ids))]
-    assert set(seen) == {f[:i] for f in fed for i in range(1, len(f) + 1)} and len(set(seen)) == len(seen)
+    assert set(seen) == beginnings and len(set(seen)) == len(seen)
     assert batch.position_ids[0].tolist() == [len(beginning) - 1 for beginning in seen]
     scored = [
         (owner, seen[batch.positions[i]], int(batch.targets[i]), weight)
@@ -127,6 +127,23 @@ def test_a_line_is_a_prefix_tree_in_which_each_token_sees_its_own_beginning(rows
     ]
     predictions = list(zip(batch.positions.tolist(), batch.targets.tolist(), strict=True))
     assert len(set(predictions)) == len(predictions)
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees(), st.integers(4, 30))
+def test_trees_are_cut_at_nodes_within_the_budget(rows: list[Row], budget: int):
+    items = [(row,) for row in rows]
+    groups = plan_groups(items, token_budget=budget, overhead=10**6, attention_cost=0.0)
+    assert sorted(i for group in groups for i in group.items) == list(range(len(items)))
+    for group in groups:
+        assert group.num_padded == sum(make_pass(lines).input_ids.numel() for lines in group.passes)
+        assert group.num_padded <= budget or len(group.items) == 1
+
+
+def seen_by(batch) -> torch.Tensor:
+    """The `(T, T)` mask of a pass that is a tree."""
+    place = torch.arange(batch.ends.shape[1])
+    return (place[None] <= place[:, None]) & (place[:, None] < batch.ends[0][None])
 
 
 def test_ragged_lengths_waste_little():
@@ -145,36 +162,57 @@ def test_a_shared_line_by_hand():
         Row((5, 6, 7, 2), 2, (0.5, 1.0)),
         Row((5, 6, 3, 4), 2, (1.0, 0.5)),
     ]
-    (line,) = share_beginnings(rows, attention_cost=0.01)
-    assert line == (rows[2], rows[1], rows[0]) and common_length(rows[0], rows[1]) == 3
-    batch = make_pass([line, (Row((1, 2), 1, (1.0,)),)])
-    assert line_length(line) == 5 and batch.num_rows == 4
-    assert batch.input_ids.tolist() == [[5, 6, 3, 7, 8], [1, 0, 0, 0, 0]]
-    assert batch.position_ids.tolist()[0] == [0, 1, 2, 2, 3]
-    assert batch.ends.tolist()[0] == [5, 5, 3, 5, 5]
-    predictions = [(1, 3), (1, 7), (2, 4), (3, 2), (3, 8), (4, 9), (5, 2)]  # 7 is predicted from the prompt, not from 3
+    line, length = with_rows((), rows)
+    assert line == [rows[2], rows[1], rows[0]] and common_length(rows[0], rows[1]) == 3 and length == 5
+    assert with_rows(line, rows) == (line, 0)
+    trunk_first = longest_first(line)
+    assert trunk_first == (rows[0], rows[1], rows[2])  # 7 2 feeds nothing that 7 8 9 does not
+    batch = make_pass([trunk_first])
+    assert line_length(trunk_first) == 5 and batch.num_rows == 3
+    assert batch.input_ids.tolist() == [[5, 6, 7, 8, 3]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 2]]
+    assert batch.ends.tolist() == [[5, 5, 4, 4, 5]]
+    predictions = [(1, 3), (1, 7), (2, 2), (2, 8), (3, 9), (4, 4)]  # 3 is predicted from the prompt, not from 8
     assert list(zip(batch.positions.tolist(), batch.targets.tolist(), strict=True)) == predictions
-    assert batch.scored.tolist() == [0, 2, 1, 3, 1, 4, 5, 6] and batch.owners.tolist() == [0, 0, 1, 1, 2, 2, 2, 3]
-    assert batch.weights.tolist() == [1.0, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
-    mask = batch.attention_mask()
-    assert mask.shape == (2, 1, 5, 5)
-    assert mask[0, 0].int().tolist() == [
+    assert batch.scored.tolist() == [1, 3, 4, 1, 2, 0, 5] and batch.owners.tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert batch.weights.tolist() == [1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.5]
+    assert seen_by(batch).int().tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
-        [1, 1, 0, 1, 0],
-        [1, 1, 0, 1, 1],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
     ]
-    assert make_pass([(row,) for row in rows]).attention_mask() is None
+    assert not make_pass([(row,) for row in rows]).is_tree
+    with pytest.raises(ValueError, match="one line"):
+        make_pass([trunk_first, (Row((1, 2), 1, (1.0,)),)])
 
 
-def test_beginnings_are_shared_only_where_that_is_cheaper():
-    # 59 and 49 fed tokens, 40 in common: one line of 68; its 68^2 pairs against 59^2 + 49^2 are 1258 fewer
+def test_a_trunk_lies_in_one_piece_before_its_branches():
+    trunk = Row(tuple(range(20, 40)), 2, (1.0,) * 18)
+    sides = [Row((*trunk.ids[:k], 1, 2, 3), k, (1.0,) * 3) for k in (5, 10, 15)]
+    line, _ = with_rows((), [sides[1], trunk, *sides])
+    assert line == [sides[0], sides[1], sides[2], trunk]
+    assert longest_first(line) == (trunk, sides[2], sides[1], sides[0])
+
+
+def test_the_cheaper_packing_is_taken():
+    # 59 and 49 fed tokens, 40 in common: 68 on a line, against two rows of 59
     alike = [(Row(tuple(range(60)), 40, (1.0,) * 20), Row((*range(40), *range(90, 100)), 40, (1.0,) * 10))]
-    # 3 in common: 105^2 - 59^2 - 49^2 = 5143 more pairs, which cost 51 tokens at 0.01
-    different = [(Row(tuple(range(60)), 3, (1.0,) * 57), Row((0, 1, 2, *range(100, 147)), 3, (1.0,) * 47))]
-    for items, cost, num_lines in ((alike, 0.01, 1), (different, 0.01, 2), (different, 0.0, 1), (alike, None, 2)):
-        (group,) = plan_groups(items, token_budget=1000, overhead=0, attention_cost=cost)
-        assert sum(len(lines) for lines in group.passes) == num_lines
-    (together,) = plan_groups(alike, token_budget=1000, overhead=0, attention_cost=0.01)
+    # nothing in common, one length: two passes instead of one save nothing
+    different = [(Row(tuple(range(60)), 3, (1.0,) * 57), Row(tuple(range(1, 61)), 3, (1.0,) * 57))]
+    for items, cost, packing in ((alike, 0.01, "tree"), (different, 0.01, "plain"), (alike, None, "plain")):
+        (group,) = plan_groups(items, token_budget=1000, overhead=5, attention_cost=cost)
+        assert group.packing == packing
+    (together,) = plan_groups(alike, token_budget=1000, overhead=5, attention_cost=0.01)
     assert together.num_padded == 59 + 49 - 40
+    assert together.num_attended == 59 * 60 // 2 + 49 * 50 // 2 - 40 * 41 // 2
+
+
+def test_long_passes_end_where_the_next_tree_has_little_in_common():
+    families = [[(Row((9, k, 1, 2, 3, *range(j, j + 9)), 5, (1.0,) * 9),) for j in (10, 30)] for k in (5, 6)]
+    items = [item for family in families for item in family]
+    for overhead, budget, lengths in ((1, 1000, [2, 2]), (1, 41, [4]), (2, 1000, [4])):
+        (group,) = plan_groups(items, token_budget=budget, overhead=overhead, attention_cost=0.0)
+        assert [len(line) for (line,) in group.passes] == lengths
+        assert group.num_padded == 2 * (4 + 8 + 8) + len(lengths)  # the 9 is computed once for every pass

@@ -23,7 +23,7 @@ from transformers import (
 
 from tutelage.learning import log_probs
 from tutelage.learning.batches import Row, pair_rows
-from tutelage.learning.layout import make_pass, share_beginnings
+from tutelage.learning.layout import longest_first, make_pass, with_rows
 from tutelage.learning.log_probs import Head, LogProbScorer, chunked_logprobs, sequence_logprobs
 
 SIZE = {
@@ -84,10 +84,10 @@ def test_rows_that_share_their_beginning_on_a_line_equal_rows_apart(kind: str, t
         cut = row.start + max(1, len(row.weights) // 2)
         rows.append(Row((*row.ids[:cut], 11, 12), row.start, (1.0,) * (cut + 2 - row.start)))
         rows.append(Row(row.ids[:cut], row.start, (1.0,) * (cut - row.start)))
-    lines = share_beginnings(dict.fromkeys(rows), attention_cost=0.0)
-    assert len(lines) == 5 and sum(len(line) for line in lines) == len(rows)
-    together = scorer.sums(make_pass(lines))
-    apart = scorer.sums(make_pass([(row,) for line in lines for row in line]))
+    line = longest_first(with_rows((), rows)[0])
+    assert len(line) == len(rows)
+    together = scorer.sums(make_pass([line]))
+    apart = scorer.sums(make_pass([(row,) for row in line]))
     assert torch.allclose(together, apart, atol=1e-4)
     mix = torch.linspace(-1, 1, len(rows))
     for a, b in zip(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tutelage.errors import DataError
 from tutelage.records import Completion, Example, PreferencePair, seed_of
@@ -41,6 +42,16 @@ class Row:
         """Number of tokens that the model must read: all before the last scored one."""
         last = max((i for i, weight in enumerate(self.weights) if weight), default=-1)
         return self.start + last
+
+    @cached_property
+    def tokens(self) -> NDArray[np.int64]:
+        """The ids as an array."""
+        return np.array(self.ids, dtype=np.int64)
+
+    @cached_property
+    def fed(self) -> tuple[int, ...]:
+        """The tokens that the model must read."""
+        return self.ids[: self.num_fed]
 
 
 def pair_rows(pair: PreferencePair) -> tuple[Row, Row]:

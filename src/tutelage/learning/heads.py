@@ -29,10 +29,10 @@ from tutelage.learning.policy import Opening, TrainablePolicy, recompute_activat
 from tutelage.learning.reading import (
     PROBE_TOLERANCE,
     may_share_beginnings,
-    model_inputs,
     picked,
     probe_rows,
     row_sums,
+    run_pass,
     scored_tokens,
 )
 from tutelage.models import loading
@@ -59,7 +59,7 @@ class HeadReader:
         """The head's outputs before the scored tokens of passes on the model's device, `(S,)`, float32."""
         with self._autocast():
             trunk = getattr(self._inner, self._inner.base_model_prefix)
-            states = torch.cat([picked(trunk(**model_inputs(batch)).last_hidden_state, batch) for batch in passes])
+            states = torch.cat([picked(run_pass(trunk, batch).last_hidden_state, batch) for batch in passes])
         trained = [p for p in self._inner.score.parameters() if p.requires_grad] or list(self._inner.score.parameters())
         values = self._inner.score(states.to(trained[0].dtype))[:, 0].float()
         return scored_tokens(values, passes)
@@ -82,8 +82,8 @@ class HeadReader:
         self.model.eval()
 
         def states(batch: Pass) -> Tensor:
-            found = picked(trunk(**model_inputs(batch.to(self.device))).last_hidden_state, batch.to(self.device))
-            return found.index_select(0, batch.scored.to(self.device)).float()
+            batch = batch.to(self.device)
+            return picked(run_pass(trunk, batch).last_hidden_state, batch).index_select(0, batch.scored).float()
 
         try:
             apart, together = states(make_pass([(row,) for row in rows])), states(make_pass([tuple(rows)]))

@@ -1,10 +1,16 @@
-"""From rows to padded forward passes that compute as few tokens as they can.
+"""From rows to forward passes that compute as few tokens as they can.
 
 An *optimizer batch* is split into *groups* whose graphs are held at once, and a group into *passes* (one forward
-each) of *lines* of like length. A line holds one row, or several rows with a common beginning as a prefix tree: what
-they have in common (the prompt, and however far their completions agree) is computed once, and a mask shows each token
-its own beginning only. A row that occurs several times is computed once. Splitting and sharing change no loss: all
-normalisation is by numbers of the whole optimizer batch (`losses.nll_coefficients`), and gradients add up.
+each). There are two packings, and a batch takes the one that counts fewer tokens, attention included:
+
+- `tree`: the rows of a group lie on one *line* as a prefix tree: what they have in common (the prompt, and however far
+  their completions agree) is computed once, nothing is padded, and attention shows each token its own beginning only
+  (`tree_attention`). A group takes whole subtrees while they fit; a tree that does not fit is cut at its nodes, and
+  only the tokens above a cut are computed once more.
+- `plain`: every row on a line of its own, lines of like length padded into passes.
+
+A row that occurs several times is computed once. Neither packing nor splitting changes a loss: all normalisation is by
+numbers of the whole optimizer batch (`losses.nll_coefficients`), and gradients add up.
 
 Lines are padded on the right and need no mask on that account: a causal model's real tokens never see what is to
 their right. The last scored token of a row and all after it are not fed: nothing scored is predicted from them.
@@ -13,8 +19,10 @@ their right. The last scored token of a row and all after it are not fed: nothin
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,11 +36,15 @@ FORWARD_OVERHEAD = {"cpu": 32, "cuda": 4096}
 ATTENTION_COST = 0.25
 """Tokens that could be computed in the time that one query's attention to one key takes, times the hidden size.
 
-Measured on CPUs with hidden sizes of 128 and 384. Longer lines share more and attend more.
+Measured on CPUs with hidden sizes of 128 and 384.
 """
 
+LONG_PASS = 16
+"""How many times its overhead a pass of a tree computes before it may be ended for another."""
+
+Packing = Literal["tree", "plain"]
 Line = tuple[Row, ...]
-"""Different rows in lexicographic order of what is fed of them, so that each has most in common with the one before."""
+"""Different rows in an order in which none has more in common with an earlier one than with the one before it."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +59,8 @@ class Pass:
         weights: `(S,)` loss weights, not 0.
         owners: `(S,)` the row in [0, R) that each scored token belongs to; rows are counted line by line.
         num_rows: R.
-        position_ids: `(L, T)` each token's place in its own row; None where every line holds one row.
-        ends: `(L, T)` the tokens from a token's own place up to here are those that continue it; None likewise.
+        position_ids: `(1, T)` each token's place in its own row; None where every line holds one row.
+        ends: `(1, T)` the tokens from a token's own place up to here are those that continue it; None likewise.
     """
 
     input_ids: Tensor
@@ -61,6 +73,11 @@ class Pass:
     position_ids: Tensor | None = None
     ends: Tensor | None = None
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether rows share their beginnings, so that attention must follow them."""
+        return self.ends is not None
+
     def to(self, device: torch.device) -> Pass:
         """The same pass on another device."""
         moved = {
@@ -69,14 +86,6 @@ class Pass:
             if name != "num_rows" and value is not None
         }
         return replace(self, **moved)
-
-    def attention_mask(self) -> Tensor | None:
-        """`(L, 1, T, T)`, True where a token (third axis) may see another; None where plain causality is right."""
-        if self.ends is None:
-            return None
-        place = torch.arange(self.ends.shape[1], device=self.ends.device)
-        key, query = place[None, None, :], place[None, :, None]
-        return ((key <= query) & (query < self.ends[:, None, :]))[:, None]
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,15 @@ class Group:
         items: indices of the items in the optimizer batch.
         passes: each pass is a tuple of lines; every different row of the items is on one line.
         num_padded: tokens that the passes compute, padding included.
+        num_attended: queries times the keys that each of them looks at.
+        packing: how its rows are laid out.
     """
 
     items: tuple[int, ...]
     passes: tuple[tuple[Line, ...], ...]
     num_padded: int
+    num_attended: int
+    packing: Packing
 
 
 def plan_groups(
@@ -106,82 +119,154 @@ def plan_groups(
         items: the rows of every item: two of a pair, one of an example.
         token_budget: most tokens, padding included, in one group (hence in one pass).
         overhead: cost of one more pass, in tokens.
-        attention_cost: cost of one query's attention to one key, in tokens; rows of a group are put on one line where
-            that costs less. None keeps them apart.
+        attention_cost: cost of one query's attention to one key, in tokens; None rules trees out.
 
     Returns:
-        Groups that cover every item once.
+        Groups of one packing that cover every item once.
     """
+    plain = _plain_groups(items, token_budget, overhead)
+    if attention_cost is None:
+        return plain
+    rate = attention_cost
+
+    def cost(groups: Sequence[Group]) -> float:
+        return sum(g.num_padded + len(g.passes) * overhead + g.num_attended * rate for g in groups)
+
+    trees = _tree_groups(items, token_budget, overhead)
+    return trees if cost(trees) < cost(plain) else plain
+
+
+def _plain_groups(items: Sequence[Sequence[Row]], token_budget: int, overhead: int) -> list[Group]:
     longest = [max(row.num_fed for row in rows) for rows in items]
-    groups: list[Group] = []
-    pending: list[int] = []
+    members: list[list[int]] = []
     num_rows = 0
     for item in sorted(range(len(items)), key=lambda i: (-longest[i], i)):
         size = len(items[item])
         # Items come longest first, so the first one's length bounds every row of its group.
-        if pending and (num_rows + size) * longest[pending[0]] > token_budget:
-            groups.append(_group(items, pending, overhead, attention_cost))
-            pending, num_rows = [], 0
-        pending.append(item)
+        if not members or (num_rows + size) * longest[members[-1][0]] > token_budget:
+            members.append([])
+            num_rows = 0
+        members[-1].append(item)
         num_rows += size
-    if pending:
-        groups.append(_group(items, pending, overhead, attention_cost))
-    return groups
+    return [_plain_group(items, part, overhead) for part in members]
 
 
-def _group(
-    items: Sequence[Sequence[Row]], members: Sequence[int], overhead: int, attention_cost: float | None
-) -> Group:
-    rows = dict.fromkeys(row for item in members for row in items[item])
-    if attention_cost is not None:
-        passes, num_padded = _passes(share_beginnings(rows, attention_cost=attention_cost), overhead)
-        # Padding many short lines to a few very long ones can cost more than sharing saves.
-        if num_padded <= len(rows) * max(row.num_fed for row in rows):
-            return Group(tuple(members), passes, num_padded)
-    passes, num_padded = _passes([(row,) for row in rows], overhead)
-    return Group(tuple(members), passes, num_padded)
-
-
-def _passes(lines: Sequence[Line], overhead: int) -> tuple[tuple[tuple[Line, ...], ...], int]:
-    """Lines in passes of like length, and how many tokens these compute."""
-    ordered = sorted(lines, key=line_length)
-    lengths = [line_length(line) for line in ordered]
+def _plain_group(items: Sequence[Sequence[Row]], members: Sequence[int], overhead: int) -> Group:
+    """Every row apart, in passes of like length."""
+    rows = sorted(dict.fromkeys(row for item in members for row in items[item]), key=lambda row: row.num_fed)
+    lengths = [row.num_fed for row in rows]
     spans = split_by_length(lengths, overhead=overhead)
-    return tuple(tuple(ordered[a:b]) for a, b in spans), sum((b - a) * lengths[b - 1] for a, b in spans)
+    return Group(
+        tuple(members),
+        tuple(tuple((row,) for row in rows[a:b]) for a, b in spans),
+        sum((b - a) * lengths[b - 1] for a, b in spans),
+        sum((b - a) * _triangle(lengths[b - 1]) for a, b in spans),
+        "plain",
+    )
 
 
-def share_beginnings(rows: Iterable[Row], *, attention_cost: float) -> list[Line]:
-    """Put rows with a common beginning on one line wherever that is cheaper than apart.
+def _tree_groups(items: Sequence[Sequence[Row]], token_budget: int, overhead: int) -> list[Group]:
+    """Items in the order of their tokens, so that a tree is walked depth first; a new group where the budget ends."""
+    groups: list[Group] = []
+    members: list[int] = []
+    line: list[Row] = []
+    length = 0
+    for item in sorted(range(len(items)), key=lambda i: min(row.fed for row in items[i])):
+        longer, added = with_rows(line, items[item])
+        if members and length + added > token_budget:
+            groups.append(_tree_group(members, line, token_budget - length, overhead))
+            members, length = [], 0
+            longer, added = with_rows((), items[item])
+        members.append(item)
+        line, length = longer, length + added
+    return [*groups, _tree_group(members, line, token_budget - length, overhead)] if members else groups
+
+
+def _tree_group(members: Sequence[int], line: Sequence[Row], spare: int, overhead: int) -> Group:
+    """Rows in the order of their tokens on one line, or on several passes' where that costs little.
+
+    A pass that is long enough to be worth its overhead ends where the next row has less in common with it than another
+    pass costs: shorter passes stay in a processor's caches. `spare` is how many tokens may be computed again.
+    """
+    cuts, length, attended, again = [0], 0, 0, 0
+    for place, (row, common) in enumerate(_with_common(line)):
+        if place and length >= LONG_PASS * overhead and common <= overhead and again + common <= spare:
+            cuts.append(place)
+            again += common
+            length = common = 0
+        length += row.num_fed - common
+        attended += _triangle(row.num_fed) - _triangle(common)
+    trees = tuple((longest_first(line[a:b]),) for a, b in itertools.pairwise([*cuts, len(line)]))
+    return Group(tuple(members), trees, sum(line_length(tree) for (tree,) in trees), attended, "tree")
+
+
+def _triangle(count: int) -> int:
+    """What the first `count` tokens of a row attend to."""
+    return count * (count + 1) // 2
+
+
+def longest_first(line: Sequence[Row]) -> Line:
+    """A line walked depth first again, at every node into the longest branch first.
+
+    A trunk then lies in one piece with its side branches after it, and what a branch attends to is two pieces of the
+    line: the trunk up to where it leaves it, and itself.
 
     Args:
-        rows: different rows.
-        attention_cost: cost of one query's attention to one key, in tokens.
+        line: different rows in lexicographic order of what is fed of them.
     """
-    lines: list[list[Row]] = []
-    length = 0
-    for row in sorted(rows, key=lambda row: row.ids[: row.num_fed]):
-        if lines:
-            common = common_length(lines[-1][-1], row)
-            added = row.num_fed - common
-            more_attention = (length + added) ** 2 - length**2 - row.num_fed**2
-            if common > attention_cost * more_attention:
-                lines[-1].append(row)
-                length += added
-                continue
-        lines.append([row])
-        length = row.num_fed
-    return [tuple(line) for line in lines]
+    commons = [common for _, common in _with_common(line)]
+    ordered: list[Row] = []
+    waiting = [(0, len(line))]
+    while waiting:
+        start, end = waiting.pop()
+        if end - start == 1:
+            ordered.append(line[start])
+            continue
+        node = min(commons[start + 1 : end])
+        cuts = [start, *(i for i in range(start + 1, end) if commons[i] == node), end]
+        branches = list(itertools.pairwise(cuts))
+        waiting += sorted(branches, key=lambda span: max(row.num_fed for row in line[span[0] : span[1]]))
+    return tuple(ordered)
+
+
+def with_rows(line: Sequence[Row], rows: Iterable[Row]) -> tuple[list[Row], int]:
+    """A line with more rows in their places, those left out that it has already, and how many tokens that adds.
+
+    Args:
+        line: different rows in lexicographic order of what is fed of them.
+        rows: any rows.
+    """
+    longer, added = list(line), 0
+    for row in rows:
+        place = first = bisect_right(longer, row.fed, key=lambda other: other.fed)
+        while first and longer[first - 1].fed == row.fed:
+            first -= 1
+        if row in longer[first:place]:
+            continue
+        neighbours = longer[max(0, place - 1) : place + 1]
+        added += row.num_fed - max((common_length(row, other) for other in neighbours), default=0)
+        longer.insert(place, row)
+    return longer, added
 
 
 def common_length(first: Row, second: Row) -> int:
     """Number of tokens with which what is fed of two rows begins alike."""
-    pairs = zip(first.ids[: first.num_fed], second.ids[: second.num_fed], strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(first.num_fed, second.num_fed))
+    size = min(first.num_fed, second.num_fed)
+    differs = first.tokens[:size] != second.tokens[:size]
+    return int(differs.argmax()) if differs.any() else size
 
 
-def line_length(line: Line) -> int:
+def line_length(line: Sequence[Row]) -> int:
     """Tokens fed for the rows of a line."""
-    return line[0].num_fed + sum(b.num_fed - common_length(a, b) for a, b in itertools.pairwise(line))
+    return sum(row.num_fed - common for row, common in _with_common(line))
+
+
+def _with_common(line: Sequence[Row]) -> Iterator[tuple[Row, int]]:
+    """Each row of a line and how many tokens it has in common with the one before."""
+    if line:
+        yield line[0], 0
+    for before, row in itertools.pairwise(line):
+        yield row, common_length(before, row)
 
 
 def split_by_length(lengths: Sequence[int], *, overhead: int) -> list[tuple[int, int]]:
@@ -210,29 +295,34 @@ def split_by_length(lengths: Sequence[int], *, overhead: int) -> list[tuple[int,
 
 
 def make_pass(lines: Sequence[Line]) -> Pass:
-    """Pad some lines into one pass, on the CPU.
+    """Lay rows out into one pass, on the CPU.
 
     Args:
-        lines: the rows of every line, in the order that `Line` asks for.
+        lines: one line of several rows in the order that `Line` asks for, or lines of one row, to be padded.
+
+    Raises:
+        ValueError: there are several lines, and one of them holds several rows.
     """
+    num_rows = sum(len(line) for line in lines)
+    is_tree = num_rows > len(lines)
+    if is_tree and len(lines) > 1:
+        raise ValueError("a tree takes one line, and a pass of several lines one row on each")
     width = max(line_length(line) for line in lines)
     inputs = np.zeros((len(lines), width), dtype=np.int64)
-    places = np.zeros((len(lines), width), dtype=np.int64)
-    ends = np.tile(np.arange(1, width + 1), (len(lines), 1))
+    places, ends = np.zeros((1, width), dtype=np.int64), np.zeros((1, width), dtype=np.int64)
     predictions, weights, owners = [], [], []
-    num_rows = 0
-    for index, line in enumerate(lines):
-        for row, path in _paths(line):
-            inputs[index, path], places[index, path] = row.ids[: row.num_fed], range(row.num_fed)
-            ends[index, path] = path[-1] + 1  # what earlier rows wrote for a beginning in common is written over
-            kept = np.flatnonzero(row.weights)
-            sources, targets = path[row.start - 1 + kept] + index * width, np.array(row.ids)[row.start + kept]
-            predictions.append(sources << 32 | targets)
-            weights.append(np.array(row.weights)[kept])
-            owners.append(np.full(len(kept), num_rows))
-            num_rows += 1
+    paths = ((index, row, path) for index, line in enumerate(lines) for row, path in paths_of(line))
+    for owner, (index, row, path) in enumerate(paths):
+        inputs[index, path] = row.tokens[: row.num_fed]
+        if is_tree:
+            places[0, path] = np.arange(row.num_fed)
+            ends[0, path] = np.maximum(ends[0, path], path[-1] + 1)  # a beginning in common is seen by all its rows
+        kept = np.flatnonzero(row.weights)
+        sources, targets = path[row.start - 1 + kept] + index * width, row.tokens[row.start + kept]
+        predictions.append(sources << 32 | targets)
+        weights.append(np.array(row.weights)[kept])
+        owners.append(np.full(len(kept), owner))
     different, scored = np.unique(np.concatenate(predictions), return_inverse=True)
-    is_shared = num_rows > len(lines)
     return Pass(
         torch.from_numpy(inputs),
         torch.from_numpy(different >> 32),
@@ -241,16 +331,15 @@ def make_pass(lines: Sequence[Line]) -> Pass:
         torch.from_numpy(np.concatenate(weights).astype(np.float32)),
         torch.from_numpy(np.concatenate(owners)),
         num_rows,
-        torch.from_numpy(places) if is_shared else None,
-        torch.from_numpy(ends) if is_shared else None,
+        torch.from_numpy(places) if is_tree else None,
+        torch.from_numpy(ends) if is_tree else None,
     )
 
 
-def _paths(line: Line) -> Iterator[tuple[Row, NDArray[np.int64]]]:
+def paths_of(line: Line) -> Iterator[tuple[Row, NDArray[np.int64]]]:
     """Each row of a line and where on the line what is fed of it lies."""
     path, length = np.empty(0, dtype=np.int64), 0
-    for number, row in enumerate(line):
-        common = common_length(line[number - 1], row) if number else 0
+    for row, common in _with_common(line):
         path = np.append(path[:common], np.arange(length, length + row.num_fed - common))
         length += row.num_fed - common
         yield row, path

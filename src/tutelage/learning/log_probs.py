@@ -23,12 +23,13 @@ from tutelage.learning.layout import FORWARD_OVERHEAD, Pass, make_pass, plan_gro
 from tutelage.learning.reading import (
     PROBE_TOLERANCE,
     may_share_beginnings,
-    model_inputs,
     picked,
     probe_rows,
     row_sums,
+    run_pass,
     scored_tokens,
 )
+from tutelage.learning.tree_attention import tree_attention
 
 MAX_LOGITS = {"cpu": 2**22, "cuda": 2**27}
 """Logits held at once: 16 MB on a CPU (fits the caches), 512 MB on a GPU (keeps the matrix products large)."""
@@ -253,7 +254,7 @@ class LogProbScorer:
             logprobs = torch.cat([self._logprobs_of_logits(batch) for batch in passes])
         else:  # the output layer runs once for all passes: each run makes a gradient of its size
             base, head = parts
-            states = torch.cat([picked(base(**model_inputs(batch)).last_hidden_state, batch) for batch in passes])
+            states = torch.cat([picked(run_pass(base, batch).last_hidden_state, batch) for batch in passes])
             targets = torch.cat([batch.targets for batch in passes])
             logprobs = chunked_logprobs(
                 states, targets, head=head, max_logits=self.max_logits, space=self._space_for(len(targets), head)
@@ -269,7 +270,7 @@ class LogProbScorer:
         return self._space if self.device.type == "cpu" else None
 
     def _logprobs_of_logits(self, batch: Pass) -> Tensor:
-        logits = picked(self.model(**model_inputs(batch)).logits, batch).float()
+        logits = picked(run_pass(self.model, batch).logits, batch).float()
         return logits.gather(1, batch.targets[:, None])[:, 0] - logits.logsumexp(-1)
 
     def _agrees(self, parts: tuple[nn.Module, Head]) -> bool:
@@ -278,14 +279,16 @@ class LogProbScorer:
         return self._is_same(self._probe(batch, None), self._probe(batch, parts))
 
     def _shares(self) -> bool:
-        """Whether two rows on one line get the log-probs that they get apart (not so where states flow on)."""
+        """Whether two rows on one line get the log-probs, and give the gradients, that they do apart."""
         rows = probe_rows(self.model)
         apart, together = make_pass([(row,) for row in rows]), make_pass([tuple(rows)])
         try:
-            shared = self._probe(together, self._parts)
-        except (RuntimeError, ValueError, TypeError):  # an architecture that takes no mask of this shape
+            shared, slopes = self._probe(together, self._parts), self._probe_slopes(together)
+        except (RuntimeError, ValueError, TypeError):  # an architecture or a compiler that takes no such mask
             return False
-        return self._is_same(self._probe(apart, self._parts), shared)
+        if not self._is_same(self._probe(apart, self._parts), shared):
+            return False
+        return slopes is None or self._is_same(cast(Tensor, self._probe_slopes(apart)), slopes)
 
     @torch.no_grad()
     def _probe(self, batch: Pass, parts: tuple[nn.Module, Head] | None) -> Tensor:
@@ -294,6 +297,21 @@ class LogProbScorer:
         try:
             with self.autocast():
                 return self._token_logprobs([batch.to(self.device)], parts)
+        finally:
+            self.model.train(was_training)
+
+    def _probe_slopes(self, batch: Pass) -> Tensor | None:
+        """The gradient of the mean log-prob for the first weights that train; None where none does."""
+        weights = next((p for p in self.model.parameters() if p.requires_grad), None)
+        if weights is None or not torch.is_grad_enabled():
+            return None
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with self.autocast(), tree_attention(self.model) if batch.is_tree else contextlib.nullcontext():
+                mean = self._token_logprobs([batch.to(self.device)], self._parts).mean()
+                (slopes,) = torch.autograd.grad(mean, weights)
+                return slopes.float()
         finally:
             self.model.train(was_training)
 

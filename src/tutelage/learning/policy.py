@@ -7,6 +7,7 @@ takes 2 (bfloat16, GPU) or 4 (float32) for every base weight and 16 for every ad
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +24,12 @@ from tutelage.errors import RunFailed
 from tutelage.learning import adapters
 from tutelage.learning.batches import Row
 from tutelage.learning.checkpoints import Checkpoint
-from tutelage.learning.layout import ATTENTION_COST, FORWARD_OVERHEAD, Group, Pass, make_pass, plan_groups
+from tutelage.learning.layout import ATTENTION_COST, FORWARD_OVERHEAD, Group, Packing, Pass, make_pass, plan_groups
 from tutelage.learning.log_probs import LogProbScorer
 from tutelage.learning.optimizer import Optimizer
+from tutelage.learning.tree_attention import tree_attention
 from tutelage.models import loading
 from tutelage.records import digest, seed_of
-
-FAMILY = 8
-"""Most rows of one prompt that are scored in one group, so that they can share it; a group may hold any one family."""
 
 
 class Opening(TypedDict, total=False):
@@ -44,11 +43,12 @@ class Opening(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class UpdateStats:
-    """What an update cost: gradient norm before clipping, tokens fed without and with padding."""
+    """What an update cost: gradient norm before clipping, tokens fed without and with padding, how rows were packed."""
 
     grad_norm: float
     num_tokens: int
     num_padded: int
+    packing: Packing
 
 
 class Reader(Protocol):
@@ -199,7 +199,7 @@ class TrainablePolicy:
         """Log-prob sums of every item's rows as the model is now, in evaluation mode; equal rows are scored once."""
         self.model.eval()
         found: dict[Row, float] = {}
-        for group in self.plan(_families(items)):
+        for group in self.plan([(row,) for row in dict.fromkeys(row for rows in items for row in rows)]):
             sums, places = self._sums(group)
             values = sums.tolist()
             found.update({row: values[place] for row, place in places.items()})
@@ -210,7 +210,7 @@ class TrainablePolicy:
         """Log-probs of every row's scored tokens as the model is now, in evaluation mode; equal rows are read once."""
         self.model.eval()
         found: dict[Row, list[float]] = {}
-        for group in self.plan(_families([(row,) for row in rows])):
+        for group in self.plan([(row,) for row in dict.fromkeys(rows)]):
             read, starts = self._tokens(group)
             values = read.tolist()
             found.update({row: values[start : start + row.num_scored] for row, start in starts.items()})
@@ -244,7 +244,9 @@ class TrainablePolicy:
         if not self.model.training:
             self.model.train()
         groups = self.plan(items)
-        with adapters.seeded(self.device, seed_of("dropout", self.seed, self.updates)):
+        packing = groups[0].packing
+        attention = tree_attention(self.model) if packing == "tree" else contextlib.nullcontext()
+        with attention, adapters.seeded(self.device, seed_of("dropout", self.seed, self.updates)):
             for group in groups:
                 loss = loss_of(group)
                 if not torch.isfinite(loss):
@@ -258,7 +260,7 @@ class TrainablePolicy:
         norm = self.optimizer.update(learning_rate)
         self.updates += 1
         tokens = sum(row.num_fed for rows in items for row in rows)
-        return UpdateStats(norm, tokens, sum(group.num_padded for group in groups))
+        return UpdateStats(norm, tokens, sum(group.num_padded for group in groups), packing)
 
     def snapshot(self, step: int, identity: Mapping[str, str], history: Mapping[str, Any]) -> Checkpoint:
         """The state from which `restore` goes on exactly; tensors are shared, so write it before the next update."""
@@ -282,14 +284,6 @@ class TrainablePolicy:
 def _rows_of(group: Group) -> Iterator[Row]:
     """The different rows of a group, in the order in which its passes compute them."""
     return (row for lines in group.passes for line in lines for row in line)
-
-
-def _families(items: Sequence[Sequence[Row]]) -> list[list[Row]]:
-    """Different rows, those of one prompt together so that they can share it."""
-    families: dict[tuple[int, ...], list[Row]] = {}
-    for row in dict.fromkeys(row for rows in items for row in rows):
-        families.setdefault(row.ids[: row.start], []).append(row)
-    return [rows[i : i + FAMILY] for rows in families.values() for i in range(0, len(rows), FAMILY)]
 
 
 def recompute_activations(model: nn.Module) -> None:

@@ -209,6 +209,7 @@ class PreferenceLearner(Learner):
             num_items=len(items),
             num_tokens=stats.num_tokens,
             num_padded=stats.num_padded,
+            packing=stats.packing,
             first_step_gap=gap,
             **work.means(),
             seconds=time.perf_counter() - started,

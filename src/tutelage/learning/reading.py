@@ -1,4 +1,4 @@
-"""How passes go through a transformer: its inputs, the states that are read, and whether rows may share beginnings."""
+"""How passes go through a transformer, the states that are read, and whether rows may share beginnings."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from torch import Tensor, nn
 
 from tutelage.learning.batches import Row
 from tutelage.learning.layout import Pass
+from tutelage.learning.tree_attention import mask_for, tree_attention
 
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
-def model_inputs(batch: Pass) -> dict[str, Any]:
-    """What a transformers model is called with."""
-    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
-    if batch.ends is not None:
-        inputs |= {"attention_mask": batch.attention_mask(), "position_ids": batch.position_ids}
-    return inputs
+def run_pass(module: Any, batch: Pass) -> Any:
+    """What a transformers model, or its transformer alone, gives for a pass on its device."""
+    if batch.ends is None:
+        return module(input_ids=batch.input_ids, use_cache=False)
+    with tree_attention(module):
+        mask = mask_for(batch.ends)
+        return module(input_ids=batch.input_ids, attention_mask=mask, position_ids=batch.position_ids, use_cache=False)
 
 
 def picked(values: Tensor, batch: Pass) -> Tensor:
@@ -47,19 +49,23 @@ def row_sums(values: Tensor, passes: Sequence[Pass]) -> Tensor:
 
 
 def may_share_beginnings(model: nn.Module) -> bool:
-    """Whether beginnings may be shared by a mask; measured to pay on CPUs only, and only sdpa takes such masks."""
+    """Whether attention may follow trees: every layer looks at all that comes before, by an attention that we know.
+
+    What an architecture makes of that is found out by a probe: states may flow on from token to token, and another
+    attention may ignore what it is given.
+    """
     causal: Any = model
     config = causal.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     is_full = kinds == {"full_attention"} and getattr(config, "sliding_window", None) is None
-    is_on_cpu = next(model.parameters()).device.type == "cpu"
-    return is_on_cpu and is_full and causal.config._attn_implementation == "sdpa"
+    return is_full and config is causal.config and config._attn_implementation == "sdpa"
 
 
 def probe_rows(model: nn.Module) -> list[Row]:
-    """Two rows with a common beginning, in the order that a line asks for."""
+    """Two rows with a common beginning, in the order of a line; on a GPU they are longer than a block of attention."""
     causal: Any = model
     vocab = causal.get_input_embeddings().weight.shape[0]
-    ids = [(7 * i + 3) % vocab for i in range(16)]
-    rows = [Row((*ids[:6], *ids[6 + 4 * k : 10 + 4 * k]), 4, (1.0,) * 6) for k in range(2)]
+    common = 6 if next(model.parameters()).device.type == "cpu" else 150
+    ids = [(7 * i + 3) % vocab for i in range(common + 10)]
+    rows = [Row((*ids[:common], *ids[common + 4 * k :][:4]), common - 2, (1.0,) * 6) for k in range(2)]
     return sorted(rows, key=lambda row: row.ids)

@@ -27,7 +27,7 @@ class StepMetrics(Record):
         learning_rate: of this step.
         num_items: pairs or examples in the batch.
         num_tokens: tokens fed to the model, without padding.
-        num_padded: tokens computed, padding included; fewer than `num_tokens` where a pair shares its prompt.
+        num_padded: tokens computed, padding included; fewer than `num_tokens` where rows share their beginnings.
         seconds: wall time of the step.
         nll: negative log-likelihood of the chosen (or target) tokens, averaged as set; logged under every loss of
             pairs and examples.
@@ -37,6 +37,7 @@ class StepMetrics(Record):
         chosen_shift: mean of policy minus reference log-prob of the chosen; negative when they lost probability.
         margin: mean margin h, in nats; of a reward model, mean difference of the rewards.
         accuracy: share of pairs with a margin above 0.
+        packing: `tree` where rows shared their beginnings, `plain` where each was computed apart.
         first_step_gap: largest difference of a pair's preference loss from its value at h = 0 (ln 2 for DPO); known
             at the first update only.
         value_loss: mean loss of the value network.
@@ -60,6 +61,7 @@ class StepMetrics(Record):
     margin: float | None = None
     accuracy: float | None = None
     first_step_gap: float | None = None
+    packing: str | None = None
     value_loss: float | None = None
     clip_fraction: float | None = None
     step_kl: float | None = None
