@@ -96,6 +96,7 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
         None, "What the value network starts from, e.g. a reward model; none is the model under a head of zeros."
     )
     value_learning_rate: float | None = setting(None, "Of the value network; none is `learning_rate`.", gt=0, le=1)
+    keep_checkpoints: Literal["all", "last"] = setting("last", "Which rounds' weights stay on disk.")
     eval_every: int = setting(10, "Rounds between measurements; the last is always measured.", unit="rounds", ge=1)
     kl_problems: int = setting(200, "Problems of the last measurement of KL, one sample each.", unit="problems", ge=1)
 

@@ -115,8 +115,8 @@ class PolicySession:
         """The round's trajectories and what they tell: from the run folder, or computed and written there."""
         run, wanted = self.bench.run, {e.completion.id for e in episodes}
         told = [row["values"] for row in run.read_metrics("experience") if row["where"]["stage"] == name]
-        known = {t.completion_id: t for t in run.read("trajectories", Trajectory) if t.completion_id in wanted}
-        if told and len(known) == told[-1]["trajectories"]:
+        if told:  # written after the trajectories, so they are all there
+            known = {t.completion_id: t for t in run.read("trajectories", Trajectory) if t.completion_id in wanted}
             return list(known.values()), dict(told[-1])
         self.bench.progress.stage(stages.in_words(f"{name}: advantages"), None)
         found = learner.experience(episodes, beta=beta, policy=weights.policy)
