@@ -50,63 +50,75 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+def make_config(critiques: Path, **changes: Any) -> critic.Config:
+    settings: dict[str, Any] = dict(
+        model="primer", data="primer:train?n=12", eval_data="primer:dev?n=4", critiques=str(critiques), num_answers=2,
+        level_samples=2, max_new_tokens=60, critic_tokens=90, learning_rate=1e-4, batch_size=8, epochs=1.0,
+        checkpoint_every=1, max_batch=64,
+    )  # fmt: skip
+    return critic.Config(**{**settings, **changes})
+
+
+def run_it(config: critic.Config, folder: Path, *, resume: bool = False) -> dict[str, Any]:
+    with open_bench(config, recipe=critic.NAME, folder=folder, progress=SilentProgress(), resume=resume) as bench:
+        return critic.run(config, bench)
+
+
+@pytest.fixture(scope="module")
+def critiques(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of critiques of primer solutions."""
+    return write(tmp_path_factory.mktemp("critiques") / "rows.jsonl", primer_rows(12))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, critiques: Path) -> Path:
+    """The folder of one run with the small config."""
+    folder = tmp_path_factory.mktemp("critic") / "run"
+    run_it(make_config(critiques), folder)
+    return folder
+
+
 @pytest.fixture
-def critic_config(tmp_path) -> Callable[..., critic.Config]:
+def critic_config(critiques) -> Callable[..., critic.Config]:
     """A function that makes the config of a small critic on primer, changed by keywords."""
-    data = write(tmp_path / "critiques.jsonl", primer_rows(12))
-
-    def make(**changes: Any) -> critic.Config:
-        settings: dict[str, Any] = dict(
-            model="primer", data="primer:train?n=12", eval_data="primer:dev?n=5", critiques=str(data), num_answers=2,
-            level_samples=3, max_new_tokens=60, critic_tokens=90, learning_rate=1e-4, batch_size=8, epochs=1.0,
-            checkpoint_every=1,
-        )  # fmt: skip
-        return critic.Config(**{**settings, **changes})
-
-    return make
+    return lambda **changes: make_config(changes.pop("critiques", critiques), **changes)
 
 
 @pytest.fixture
 def run_critic() -> Callable[..., dict[str, Any]]:
     """A function `(config, folder, resume=False) -> report`."""
-
-    def run(config: critic.Config, folder: Path, *, resume: bool = False) -> dict[str, Any]:
-        with open_bench(config, recipe=critic.NAME, folder=folder, progress=SilentProgress(), resume=resume) as bench:
-            return critic.run(config, bench)
-
-    return run
+    return run_it
 
 
-def test_a_critic_learns_and_the_report_says_what_it_is_worth(tmp_path, critic_config, run_critic) -> None:
-    report = run_critic(critic_config(), tmp_path / "run")
-    run = Run.open(tmp_path / "run")
+def test_a_critic_learns_and_the_report_says_what_it_is_worth(trained) -> None:
+    run = Run.open(trained)
+    report = run.report()
     examples = list(run.read("examples", Example))
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "checkpoints" / "it1")
+    tokenizer = AutoTokenizer.from_pretrained(trained / "checkpoints" / "it1")
     for example, row in zip(examples, primer_rows(12), strict=True):
         assert tokenizer.decode(example.prompt_ids) == f"{row['question']}\nsolve:\n{row['solution']}\ncritique:\n"
         assert tokenizer.decode(example.target_ids) == row["critique"] + "<eos>"
     both = report["critic"]["answers"]
     for when in ("before", "after"):
         own = both[when]
-        assert own["verdicts"]["n"] == own["help"]["n"] == 10
-        assert own["first_error"]["n_wrong"] + own["first_error"]["n_right"] == 10
-        assert sum(level["n"] for level in own["levels"]) == 10 and len(own["levels"]) == 5
+        assert own["verdicts"]["n"] == own["help"]["n"] == 8
+        assert own["first_error"]["n_wrong"] + own["first_error"]["n_right"] == 8
+        assert sum(level["n"] for level in own["levels"]) == 8 and len(own["levels"]) == 5
     assert both["before"]["help"]["before"] == both["after"]["help"]["before"], "the same answers"
     assert both["compared"].keys() == {"verdicts", "help"}
     assert report["iterations"][1]["steps"] == 3 and report["alarms"] == []
     roles = [c.role for c in run.read("completions", Completion)]
-    assert roles.count("answer") == 5 * 2 + 5 * 3 and roles.count("critique") == 20 == roles.count("refinement")
-    assert len(list(run.read("critiques", Critique))) <= 20
+    assert roles.count("answer") == 4 * 2 + 4 * 2 and roles.count("critique") == 16 == roles.count("refinement")
+    assert len(list(run.read("critiques", Critique))) <= 16
 
 
 def test_killed_in_learning_and_resumed_is_as_uninterrupted(
-    tmp_path, critic_config, run_critic, results_of, monkeypatch
+    tmp_path, trained, critic_config, run_critic, results_of, monkeypatch
 ) -> None:
-    run_critic(critic_config(), tmp_path / "whole")
-    shower = learn._shower
+    shown = learn.show_steps
 
     def bomb(*args: Any) -> Any:
-        on_step = shower(*args)
+        on_step = shown(*args)
 
         def step(metrics: Any) -> None:
             on_step(metrics)
@@ -116,11 +128,11 @@ def test_killed_in_learning_and_resumed_is_as_uninterrupted(
         return step
 
     with monkeypatch.context() as patch:
-        patch.setattr(learn, "_shower", bomb)
+        patch.setattr(learn, "show_steps", bomb)
         with pytest.raises(KeyboardInterrupt):
             run_critic(critic_config(), tmp_path / "cut")
     run_critic(critic_config(), tmp_path / "cut", resume=True)
-    assert results_of(tmp_path / "cut") == results_of(tmp_path / "whole")
+    assert results_of(tmp_path / "cut") == results_of(trained)
 
 
 @pytest.mark.parametrize(("kind", "lora_rank"), [("llama", 0), ("qwen2", 4), ("phi3", 4)])

@@ -7,16 +7,19 @@ cases.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from tutelage.evaluation.statistics import Interval, wilson
+import numpy as np
+import numpy.typing as npt
+
+from tutelage.evaluation.statistics import Interval
 
 Place = int | Literal["unplaced", "unknown"] | None
 """A first wrong step, from 0; None for none; "unplaced" where a critic's words name no single step."""
-NUM_DRAWS = 1_000
+Totals = npt.NDArray[Any]
+NUM_DRAWS = 2_000
 """Bootstrap resamples of problems."""
 
 
@@ -76,9 +79,10 @@ def verdict_figures(cases: Sequence[CriticCase], *, seed: int = 0) -> VerdictFig
     called_wrong = [case for case in cases if case.said_right is False]
     wrong = [case for case in cases if not case.is_right]
     right = [case for case in cases if case.is_right]
-    interval = _resampled(cases, _accuracy, seed)
+    accuracy = _accuracy(cases)
+    interval = _resampled(cases, lambda case: (case.said_right == case.is_right, 1), _ratio, seed)
     return VerdictFigures(
-        accuracy=_accuracy(cases), precision=_share([not case.is_right for case in called_wrong]),
+        accuracy=accuracy, precision=_share([not case.is_right for case in called_wrong]),
         recall=_share([case.said_right is False for case in wrong]),
         specificity=_share([case.said_right is True for case in right]),
         unreadable=_share([case.said_right is None for case in cases]) or 0.0,
@@ -126,7 +130,7 @@ def first_error_figures(cases: Sequence[CriticCase], *, seed: int = 0) -> FirstE
     known = [case for case in cases if case.first_error != "unknown"]
     on_wrong, on_right = _first_error_accuracies(known)
     f1 = None if on_wrong is None or on_right is None else harmonic_mean(on_wrong, on_right)
-    interval = None if f1 is None else _resampled(known, _first_error_f1, seed)
+    interval = None if f1 is None else _resampled(known, _first_error_counts, _first_error_f1, seed)
     return FirstErrorFigures(
         f1, on_wrong, on_right, None if interval is None else interval.low, None if interval is None else interval.high,
         sum(case.first_error is not None for case in known), sum(case.first_error is None for case in known),
@@ -144,9 +148,16 @@ def _first_error_accuracies(cases: Sequence[CriticCase]) -> tuple[float | None, 
     return _share(on_wrong), _share(on_right)
 
 
-def _first_error_f1(cases: Sequence[CriticCase]) -> float | None:
-    on_wrong, on_right = _first_error_accuracies(cases)
-    return None if on_wrong is None or on_right is None else harmonic_mean(on_wrong, on_right)
+def _first_error_counts(case: CriticCase) -> tuple[float, ...]:
+    """Wrong, wrong and found, right, right and left alone."""
+    is_wrong, hit = case.first_error is not None, case.said_error == case.first_error
+    return (is_wrong, is_wrong and hit, not is_wrong, not is_wrong and hit)
+
+
+def _first_error_f1(totals: Totals) -> Totals:
+    on_wrong, on_right = _ratio(totals[:, [1, 0]]), _ratio(totals[:, [3, 2]])
+    both = on_wrong + on_right
+    return np.where(both > 0, 2 * on_wrong * on_right / np.where(both > 0, both, 1), both)
 
 
 @dataclass(frozen=True)
@@ -182,7 +193,7 @@ def help_figures(cases: Sequence[CriticCase], *, seed: int = 0) -> HelpFigures:
     right = [_ends_right(case) for case in cases if case.is_right]
     wrong = [_ends_right(case) for case in cases if not case.is_right]
     before, after = len(right) / len(cases), sum(right + wrong) / len(cases)
-    interval = _resampled(cases, _gain, seed)
+    interval = _resampled(cases, lambda case: (_ends_right(case) - case.is_right, 1), _ratio, seed)
     return HelpFigures(
         before, after, after - before, interval.low, interval.high, _share([not end for end in right]), _share(wrong),
         len(cases),
@@ -191,10 +202,6 @@ def help_figures(cases: Sequence[CriticCase], *, seed: int = 0) -> HelpFigures:
 
 def _ends_right(case: CriticCase) -> bool:
     return case.is_right if case.refined_right is None else case.refined_right
-
-
-def _gain(cases: Sequence[CriticCase]) -> float:
-    return sum(_ends_right(case) - case.is_right for case in cases) / len(cases)
 
 
 def by_level(cases: Iterable[CriticCase], num_levels: int) -> list[list[CriticCase]]:
@@ -211,25 +218,31 @@ def with_levels(cases: Iterable[CriticCase], levels: dict[str, int]) -> list[Cri
     return [replace(case, level=levels.get(case.problem_id)) for case in cases]
 
 
-def share_with_interval(hits: int, n: int) -> dict[str, float | int]:
-    """A share as a report shows it, with its Wilson interval."""
-    low, high = wilson(hits, n)
-    return {"accuracy": hits / n if n else 0.0, "low": low, "high": high, "n": n}
+def _ratio(totals: Totals) -> Totals:
+    """First column over second; not a number where that is 0."""
+    return np.where(totals[:, 1] > 0, totals[:, 0] / np.where(totals[:, 1] > 0, totals[:, 1], 1), np.nan)
 
 
 def _resampled(
-    cases: Sequence[CriticCase], figure: Callable[[Sequence[CriticCase]], float | None], seed: int
+    cases: Sequence[CriticCase],
+    counts: Callable[[CriticCase], tuple[float, ...]],
+    figure: Callable[[Totals], Totals],
+    seed: int,
 ) -> Interval:
-    """95 % percentile interval of a figure when problems are drawn anew, each with all its cases."""
-    groups: dict[str, list[CriticCase]] = {}
+    """95 % percentile interval of a figure when problems are drawn anew, each with all its cases.
+
+    Args:
+        counts: what a case adds to each of C totals.
+        figure: the figure of totals (draws, C); not a number where it is not defined, which leaves the draw out.
+    """
+    sums: dict[str, list[float]] = {}
     for case in cases:
-        groups.setdefault(case.problem_id, []).append(case)
-    names, rng = list(groups), random.Random(seed)
-    values = []
-    for _ in range(NUM_DRAWS):
-        drawn = [case for name in rng.choices(names, k=len(names)) for case in groups[name]]
-        value = figure(drawn)
-        if value is not None:
-            values.append(value)
-    values.sort()
-    return Interval(values[int(0.025 * len(values))], values[min(len(values) - 1, int(0.975 * len(values)))])
+        added = counts(case)
+        own = sums.setdefault(case.problem_id, [0.0] * len(added))
+        for column, value in enumerate(added):
+            own[column] += value
+    table = np.asarray(list(sums.values()), dtype=np.float64)
+    draws = np.random.default_rng(seed).multinomial(len(table), np.full(len(table), 1 / len(table)), size=NUM_DRAWS)
+    values = figure(draws @ table)
+    low, high = np.percentile(values[~np.isnan(values)], [2.5, 97.5])
+    return Interval(float(low), float(high))
