@@ -112,8 +112,8 @@ def test_taking_over_a_kept_prefix_changes_no_bit(load: Any, helpers: Any) -> No
     first = helpers.answers(session, [helpers.ask("a.0", base, seed=1, max_new_tokens=12)])["a.0"]
     longer = helpers.ask("a.1", base + first.token_ids, seed=2, max_new_tokens=30, continues="a.0")
     hit = helpers.answers(session, [longer])["a.1"]
-    store = session._lanes[""].prompts
-    assert store.num_reused == 64
+    assert not session.keeps_drawn  # its heads are narrow: whole blocks of prompts only
+    assert session.token_counts[""].reused == 64
     assert_same(hit, helpers.answers(LocalSampler(model, tokenizer), [longer])["a.1"])
 
 
@@ -122,7 +122,7 @@ def test_a_prompt_is_prefilled_once_for_all_its_samples(load: Any, helpers: Any)
     session = LocalSampler(model, tokenizer, max_batch=16)
     helpers.answers(session, helpers.random_requests(96, seed=4, per_prompt=8))
     store = session._lanes[""].prompts
-    assert store.num_prefilled == 12
+    assert store.num_prompts == 12
     assert store.num_forwards <= 12
 
 

@@ -16,6 +16,7 @@ import torch
 from tutelage.errors import InputError, MissingExtra, ModelError
 from tutelage.models import loading
 from tutelage.records import Policy
+from tutelage.sampling.adapted import AS_IT_IS, NONE
 
 ADAPTER_FILE = "adapter_config.json"
 
@@ -47,6 +48,12 @@ class HeldWeights:
         if self.versions[adapter] != version:
             return f"version {version} of {adapter or 'the model'!r} is not in use: it is at {self.versions[adapter]}"
         return None
+
+    def choice(self, adapter: str) -> str | None:
+        """The same as `adapted` says it: an adapter's name, `NONE`, or `AS_IT_IS`."""
+        if self.peft is None or adapter == self._as_it_is:
+            return AS_IT_IS
+        return adapter if adapter in self._loaded() else NONE
 
     @contextmanager
     def using(self, adapter: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ do not pay for long ones. Longer inputs go to the library's own `sdpa`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from tutelage.sampling.cache import Run
 from tutelage.sampling.grouping import RowSpan
 
 NAME = "tutelage_decode"
@@ -78,6 +79,46 @@ def attend(
     """
     scores = torch.matmul(query, key.transpose(2, 3)).mul_(scaling).add_(mask)
     return torch.matmul(torch.softmax(scores, dim=-1), value)
+
+
+def attend_runs(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    runs: Sequence[Run],
+    *,
+    mask: torch.Tensor,
+    scaling: float,
+) -> torch.Tensor:
+    """Softmax attention of many tokens of few sequences, with the bits that `attend` gives for each token by itself.
+
+    A kernel rounds products of one row otherwise than those of many, so each token has a product of its own here too;
+    but the products of a run share their keys, which are read from memory once.
+
+    Args:
+        query: `(tokens, key_heads, heads per key head, D)`.
+        key, value: `(slots, key_heads, S, D)`.
+        runs: which tokens look at which slot, and how far; they cover all tokens.
+        mask: additive, `(tokens, 1, 1, S)`.
+        scaling: factor of the products.
+
+    Returns:
+        Of the query's shape.
+    """
+    mixed = torch.empty_like(query)
+    key_heads, shared = query.shape[1:3]
+    for slot, start, stop, length in runs:
+        count = stop - start
+        scores = query.new_empty((key_heads, count, shared, length))
+        for head in range(key_heads):
+            own = key[slot, head, :length].T.expand(count, -1, -1)
+            torch.bmm(query[start:stop, head], own, out=scores[head])
+        scores.mul_(scaling).add_(mask[start:stop, 0, :, :length])
+        weights = torch.softmax(scores, dim=-1)
+        for head in range(key_heads):
+            own = value[slot, head, :length].expand(count, -1, -1)
+            mixed[start:stop, head] = torch.bmm(weights[head], own)
+    return mixed
 
 
 def is_plain(config: Any) -> bool:

@@ -3,12 +3,12 @@
 Everything that is per token stays in tensors: the drawn tokens, their log-probs and the uniform numbers lie in tables
 of one row per slot, and the only question asked of the device each step is whether some row drew an end token.
 Row i sits in slot i of the cache; the rows are kept dense, and rounded up to a multiple of 8 with idle ones.
-Not here: which requests wait, and what becomes of finished rows (`local`).
+Not here: which requests wait, and what becomes of finished rows and of their keys (`lane`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from tutelage.sampling.cache import SlotCache, WritePlan
 from tutelage.sampling.draw import Filters, draw, uniforms
 from tutelage.sampling.forward import CachedForward
 from tutelage.sampling.grouping import ROW_MULTIPLE, RowSpan, better_places, grouped, round_up
-from tutelage.sampling.prefill import Prompt
+from tutelage.sampling.kept import KeptSequence
 from tutelage.sampling.session import SampleRequest
 from tutelage.sampling.stopping import StopWatch
 
@@ -46,6 +46,11 @@ class Row:
         """Its positions at a step, the token that is fed next included."""
         return len(self.request.prompt_ids) + clock - self.born
 
+    @property
+    def num_before(self) -> int:
+        """Positions that it needs to begin: all of its prompt but the last token, which is fed first."""
+        return len(self.request.prompt_ids) - 1
+
 
 @dataclass(frozen=True)
 class FinishedRow:
@@ -57,6 +62,10 @@ class FinishedRow:
     finish_reason: FinishReason
 
 
+Leaving = Callable[[FinishedRow, SlotCache, int], None]
+"""Told of a row that is done, with the cache and the slot that still holds its keys: all but the last token's."""
+
+
 class DecodeBatch:
     """The rows that are decoded together, all with the same weights.
 
@@ -64,13 +73,16 @@ class DecodeBatch:
         forward: the model.
         end_ids: tokens that end any completion.
         max_rows: most rows at once.
+        on_leaving: told of every row that is done.
     """
 
-    def __init__(self, forward: CachedForward, *, end_ids: frozenset[int], max_rows: int) -> None:
-        self.forward, self.end_ids, self.max_rows = forward, end_ids, max_rows
+    def __init__(
+        self, forward: CachedForward, *, end_ids: frozenset[int], max_rows: int, on_leaving: Leaving | None = None
+    ) -> None:
+        self.forward, self.end_ids, self.max_rows, self.on_leaving = forward, end_ids, max_rows, on_leaving
         self.clock = 0
         self._rows: list[Row | None] = []
-        self._cache = SlotCache(ROW_MULTIPLE, 64)
+        self._cache = forward.new_cache(ROW_MULTIPLE, 64)
         self._is_end = torch.zeros(forward.config.vocab_size, dtype=torch.bool, device=forward.device)
         self._is_end[[i for i in end_ids if i < len(self._is_end)]] = True
         zeros = {"dtype": torch.int64, "device": forward.device}
@@ -92,11 +104,11 @@ class DecodeBatch:
         """Rows that could be admitted."""
         return self.max_rows - self.num_rows
 
-    def admit(self, entering: Sequence[tuple[Row, Prompt]]) -> None:
-        """Start rows, at most `num_free`."""
-        for row, prompt in entering:
-            self._longest = max(self._longest, prompt.length + row.limit)
-        widest = max(prompt.length + min(row.limit, HEADROOM) for row, prompt in entering)
+    def admit(self, entering: Sequence[tuple[Row, KeptSequence | None]]) -> None:
+        """Start rows, at most `num_free`, each with what holds the positions that it needs to begin."""
+        for row, _ in entering:
+            self._longest = max(self._longest, row.num_before + row.limit)
+        widest = max(row.num_before + min(row.limit, HEADROOM) for row, _ in entering)
         self._reserve(self.num_rows + len(entering), widest, max(row.limit for row, _ in entering))
         for row, prompt in entering:
             slot = self._rows.index(None) if None in self._rows else len(self._rows)
@@ -105,13 +117,13 @@ class DecodeBatch:
             self._enter(slot, row, prompt)
         self._stale = True
 
-    def _enter(self, slot: int, row: Row, prompt: Prompt) -> None:
+    def _enter(self, slot: int, row: Row, prompt: KeptSequence | None) -> None:
         self._rows[slot] = row
         row.born = self.clock
-        if prompt.length:
-            self._cache.load(slot, prompt.prefix, prompt.length)
-        self._pending[slot] = prompt.ids[-1]
-        self._position[slot] = prompt.length
+        if prompt is not None and row.num_before:
+            self._cache.load(slot, prompt.states, row.num_before)
+        self._pending[slot] = row.request.prompt_ids[-1]
+        self._position[slot] = row.num_before
         self._count[slot] = 0
         self._alive[slot] = 1
         if row.request.params.temperature > 0:
@@ -169,9 +181,12 @@ class DecodeBatch:
         count = self.clock - row.born
         self._rows[slot] = None
         self._stale = True
-        return FinishedRow(
+        finished = FinishedRow(
             row.request, self._tokens[slot, :count].tolist(), self._logprobs[slot, :count].tolist(), reason
         )
+        if self.on_leaving is not None:
+            self.on_leaving(finished, self._cache, slot)
+        return finished
 
     def _settle(self) -> None:
         """After rows came or went: make them dense again and note what the host must know of them."""

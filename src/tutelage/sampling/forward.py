@@ -1,7 +1,7 @@
 """One forward of a transformers model over a `SlotCache`: explicit positions, explicit masks, no generation code.
 
 What it is: the only place of the sampler that calls the model. What it is not: a model; the arithmetic is the library's
-own, but for the decode step of common layouts (`plain_step`). A model whose forward does not take what is needed here
+own, but for common layouts on a CPU in fp32 (`plain_step`). A model whose forward does not take what is needed here
 is refused by `check_forward`, with a trial run.
 """
 
@@ -15,7 +15,8 @@ import torch
 
 from tutelage.errors import ModelError
 from tutelage.sampling.attention import LEAST_WIDTH, is_plain, swapped_attention
-from tutelage.sampling.cache import SPLIT_QUERIES, SlotCache, WritePlan, attention_mask, key_span
+from tutelage.sampling.cache import SPLIT_QUERIES, FillPlan, Run, SlotCache, WritePlan, attention_mask, key_span
+from tutelage.sampling.grouping import ROW_MULTIPLE
 from tutelage.sampling.plain_step import PlainStep, has_plain_layout
 
 ROPE_BY_LENGTH = ("longrope", "dynamic")
@@ -55,7 +56,10 @@ class CachedForward:
         self._can_swap = can_swap and is_plain(self.config)
         self.steps_plainly = False
         """Whether a decode step is `PlainStep` instead of the model's own forward; `check_forward` finds out."""
+        self.fills_exactly = False
+        """Whether `fill` gives the bits that decode steps do; `check_forward` finds out."""
         self._step: PlainStep | None = None
+        self._steps: dict[str | None, PlainStep] = {}
         if self.config._attn_implementation not in ("sdpa", "eager"):
             raise ModelError(
                 "this attention implementation takes no mask of the form that sampling needs",
@@ -89,6 +93,10 @@ class CachedForward:
         """Row-positions worth saving by one more group of rows; None where the attention takes no groups."""
         return self._group_cost if self._can_swap else None
 
+    def new_cache(self, slots: int, capacity: int) -> SlotCache:
+        """A cache of this model's layers; their positions may be passed between such caches."""
+        return SlotCache(slots, capacity, layers=max(1, int(getattr(self.config, "num_hidden_layers", None) or 1)))
+
     def hidden(self, ids: torch.Tensor, cache: SlotCache, plan: WritePlan) -> torch.Tensor:
         """Last hidden states `(rows, new_tokens, H)` after `ids` `(rows, new_tokens)`; writes the cache as planned."""
         return self._run(self.backbone, ids, cache, plan).last_hidden_state
@@ -100,6 +108,46 @@ class CachedForward:
             return self._step(ids, cache, plan)
         with swapped_attention(self.config, plan.spans) if self._can_swap else nullcontext():
             return self._run(self.model, ids, cache, plan).logits[:, -1]
+
+    def fill(
+        self, ids: torch.Tensor, cache: SlotCache, plan: FillPlan, *, with_states: bool = False
+    ) -> torch.Tensor | None:
+        """Write keys and values of `ids` `(tokens,)`, a multiple of 8, with the bits of decode steps.
+
+        Only where `fills_exactly`. Returns the states `(tokens, H)` that `logits_of` takes, if they are asked for.
+        """
+        self._step = self._step or PlainStep(self.model)
+        return self._step.fill(ids, cache, plan, with_states=with_states)
+
+    def logits_of(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits `(rows, V)` of states that `fill` gave, `(rows, H)`, a multiple of 8."""
+        assert self._step is not None, "only after a fill"
+        return self._step.logits(states)
+
+    def step_for(self, adapter: str | None) -> PlainStep | None:
+        """The plain forward under an adapter (`adapted.linear_of` says which), if it needs no switch of the model."""
+        if not self.steps_plainly:
+            return None
+        if adapter not in self._steps:
+            if not self.can_step_plainly:
+                return None
+            self._steps[adapter] = PlainStep(self.model, adapter)
+        step = self._steps[adapter]
+        return step if step.is_pure else None
+
+    def forget_steps(self) -> None:
+        """Adapters may have come or gone, or hooks been put on the model."""
+        self._steps.clear()
+
+    @contextmanager
+    def stepping(self, step: PlainStep) -> Iterator[None]:
+        """Every forward inside is this one; no gradients."""
+        before, self._step = self._step, step
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self._step = before
 
     @property
     def can_step_plainly(self) -> bool:
@@ -127,6 +175,7 @@ class CachedForward:
         # Adapters may have come or gone since the last time.
         self._step = None
         self.steps_plainly = self.steps_plainly and self.can_step_plainly
+        self.fills_exactly = self.fills_exactly and self.steps_plainly
         try:
             with torch.inference_mode():
                 yield
@@ -176,6 +225,7 @@ def check_forward(forward: CachedForward) -> None:
             if forward.steps_plainly:
                 distance = float((_trial(forward, ids) - seen).abs().max())
                 forward.steps_plainly = distance <= 1e-5 * (1 + float(seen.abs().max()))
+                forward.fills_exactly = forward.steps_plainly and _fills_exactly(forward, ids[0])
             plain = forward.backbone(input_ids=ids, use_cache=False).last_hidden_state[0, -1:]
             head = forward.model.get_output_embeddings()
             forward.has_plain_head = head is not None and torch.allclose(head(plain)[0].float(), expected, atol=1e-6)
@@ -191,9 +241,22 @@ def _trial(forward: CachedForward, ids: torch.Tensor) -> torch.Tensor:
     length = ids.shape[1] - 1
     positions = torch.arange(length + 1, device=ids.device)[None]
     span = forward.key_span(length + 1, new_tokens=length)
-    cache = SlotCache(1, span)
+    cache = forward.new_cache(1, span)
     forward.hidden(ids[:, :length], cache, WritePlan(positions[:, :length], span))
     return forward.logits(ids[:, length:], cache, WritePlan(positions[:, length:], span))[0].float()
+
+
+def _fills_exactly(forward: CachedForward, ids: torch.Tensor) -> bool:
+    """Whether a fill of `ids` and one decode step a token leave the same keys and values, bit for bit."""
+    count, span = len(ids) // ROW_MULTIPLE * ROW_MULTIPLE, forward.key_span(len(ids), new_tokens=1)
+    filled, stepped = (forward.new_cache(ROW_MULTIPLE, span) for _ in range(2))
+    positions, slots = torch.arange(count)[:, None], torch.zeros(count, dtype=torch.int64)
+    forward.fill(ids[:count], filled, FillPlan(slots, positions, [Run(0, 0, count, span)]))
+    for token in range(count):
+        place = positions[token : token + 1].expand(ROW_MULTIPLE, 1)
+        forward.logits(ids[token].expand(ROW_MULTIPLE, 1), stepped, WritePlan(place, span))
+    pairs = zip(filled.written(0, 0, count), stepped.written(0, 0, count), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
 
 
 def _refused(forward: CachedForward, seen: str) -> ModelError:

@@ -1,19 +1,21 @@
 """The `local` backend: a transformers model in this process, decoded by our own loop.
 
-What it is: the session. It keeps the queue of requests by prompt, prefills each prompt once for all its samples, keeps
-the decode batch full, and answers in finishing order. Rows of different adapters are decoded in batches of their own.
-On a CPU in fp32 with one thread a sample's tokens depend on its request and seed only, and so do the bits of its
-log-probs from torch 2.13 on (older kernels: to 1e-5); on a GPU or in bf16 only the distribution is promised.
-What it is not: it sets no thread counts (the command line does), and it keeps no keys of a finished completion: the
-next chunk of a solution takes over the prefilled blocks of its prompt and prefills the rest (`prefill` says why).
+What it is: the session. It prefills each prompt once for all its samples, keeps the decode batches full, and answers in
+finishing order. Rows of different adapters are decoded in batches of their own. A request that continues a completion
+from any of its tokens takes over the keys of all before it: of a tree, no position is computed twice under one version
+of an adapter while there is memory for it, and adapters never share keys.
+On a CPU in fp32 with one thread a sample's tokens depend on its request and seed only, not on what else is asked for or
+kept, and so do the bits of its log-probs from torch 2.13 on (older kernels: to 1e-5); on a GPU or in bf16 only the
+distribution is promised. `prefill` says how, and for which models that costs some of what is kept.
+What it is not: it sets no thread counts (the command line does).
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +26,20 @@ from tutelage.models import loading
 from tutelage.records import Completion, Policy
 from tutelage.sampling.adapters import HeldWeights
 from tutelage.sampling.completing import Drawn, completion_of, decode, failed
-from tutelage.sampling.decode import DecodeBatch, FinishedRow, Row
+from tutelage.sampling.decode import FinishedRow, Row
 from tutelage.sampling.forward import CachedForward, check_forward
-from tutelage.sampling.prefill import Ids, Prompt, PromptStore
-from tutelage.sampling.scoring import score
+from tutelage.sampling.lane import Lane, TokenCounts
+from tutelage.sampling.scoring import score, score_after
 from tutelage.sampling.session import SampleRequest, ScoreRequest
 from tutelage.sampling.stopping import StopWatch, TokenPieces, end_token_ids
 from tutelage.text.prompts import tokenizer_digest
 
 STEPS_AT_ONCE = 32
 """Steps of one adapter's batch before another's gets its turn."""
-PROMPTS_AHEAD = 16
-"""Waiting prompts that are prefilled along with those needed now."""
-PATIENCE = 8
-"""Steps that a lone new prompt may wait for others to be prefilled with it."""
+TURNS_WAITED = 16
+"""Turns of others after which an adapter's batch gets its own, however few rows it has."""
+SHORT_TOKENS = 16
+"""Longest tokens that are scored after the kept keys of their prompt: a judgement, an option."""
 
 
 class LocalSampler:
@@ -49,7 +51,10 @@ class LocalSampler:
         policy: what its weights are; None names the model by the path in its config.
         max_batch: rows decoded at once, per adapter.
         context: most tokens of prompt and completion together; None takes the model's.
-        max_prompt_bytes: memory for prefilled prompts.
+        max_kept_bytes: memory for the kept keys of each adapter; None takes 256 MB, on a GPU a tenth of its memory.
+        keep_drawn: whether what continues a completion takes over the keys that drawing it computed. None does where
+            that changes no bit, and where no bits are promised; True does so on any model, and the last bits, rarely a
+            token, of a continuation then hang on what was still kept.
         is_ours: whether nobody else uses the model object.
 
     Raises:
@@ -64,18 +69,23 @@ class LocalSampler:
         policy: Policy | None = None,
         max_batch: int = 64,
         context: int | None = None,
-        max_prompt_bytes: int = 1 << 28,
+        max_kept_bytes: int | None = None,
+        keep_drawn: bool | None = None,
         is_ours: bool = False,
     ) -> None:
         self._policy = policy or Policy(str(getattr(model.config, "_name_or_path", "") or "model"))
         self._weights = HeldWeights(model, self._policy, is_ours=is_ours)
         self._forward = CachedForward(self._weights.base, context=context)
         check_forward(self._forward)
-        self.tokenizer, self.max_batch, self._prompt_bytes = tokenizer, max_batch, max_prompt_bytes
+        self.tokenizer, self.max_batch = tokenizer, max_batch
+        self._kept_bytes = _kept_bytes(self._forward.device) if max_kept_bytes is None else max_kept_bytes
+        promises_bits = self._forward.device.type == "cpu" and self._forward.dtype == torch.float32
+        self.keeps_drawn = (not promises_bits or self._forward.fills_exactly) if keep_drawn is None else keep_drawn
         self.tokenizer_digest = tokenizer_digest(tokenizer)
         self._end_ids = end_token_ids(tokenizer, getattr(self._weights.base, "generation_config", None))
         self._pieces = TokenPieces(tokenizer)
         self._lanes: dict[str, Lane] = {}
+        self._waited: dict[str, int] = {}
         self._ready: deque[Completion] = deque()
         self._closed = False
 
@@ -139,11 +149,22 @@ class LocalSampler:
         if objection is not None:
             self._ready.append(self._failed(request, objection))
             return
-        if request.adapter not in self._lanes:
-            self._lanes[request.adapter] = Lane(self._forward, self.max_batch, self._end_ids, self._prompt_bytes)
         limit = min(request.params.max_new_tokens, self._forward.context - len(request.prompt_ids))
         watch = StopWatch(self._pieces, request.params) if request.params.stop or request.params.pause else None
-        self._lanes[request.adapter].put(Row(request, limit, watch))
+        self._lane(request.adapter).put(Row(request, limit, watch))
+
+    def _lane(self, adapter: str) -> Lane:
+        if adapter not in self._lanes:
+            self._lanes[adapter] = Lane(
+                self._forward, self.max_batch, self._end_ids, max_kept_bytes=self._kept_bytes,
+                keeps_drawn=self.keeps_drawn,
+            )  # fmt: skip
+        return self._lanes[adapter]
+
+    @property
+    def token_counts(self) -> dict[str, TokenCounts]:
+        """By adapter, over how many positions the model was run, and how many were taken over."""
+        return {name: lane.counts for name, lane in self._lanes.items()}
 
     def _objection(self, request: SampleRequest) -> str | None:
         objection = self._weights.objection(request.adapter, request.version)
@@ -165,20 +186,41 @@ class LocalSampler:
 
         A completion that was given out is whole; an interrupt within a step closes the session.
         """
+        self._forward.forget_steps()
         while not self._closed:
             while self._ready:
                 yield self._ready.popleft()
-            busy = [name for name, lane in self._lanes.items() if lane.is_busy]
-            if not busy and not self._ready:
+            adapter = self._next()
+            if adapter is None:
                 return
-            for name in busy:
-                self._advance(name, STEPS_AT_ONCE)
+            self._advance(adapter, STEPS_AT_ONCE)
+
+    def _next(self) -> str | None:
+        """Whose turn it is: the adapter with the most rows, or one that has waited long; None where all is done."""
+        busy = {name: lane.num_wanted for name, lane in self._lanes.items() if lane.is_busy}
+        if not busy:
+            return None
+        late = [name for name in busy if self._waited.get(name, 0) >= TURNS_WAITED]
+        chosen = late[0] if late else max(busy, key=busy.__getitem__)
+        self._waited = {name: self._waited.get(name, 0) + 1 for name in busy if name != chosen}
+        return chosen
+
+    @contextmanager
+    def _computing(self, adapter: str) -> Iterator[None]:
+        """The model computes with `adapter` inside: by functions made for it, or switched on in the model."""
+        step = self._forward.step_for(self._weights.choice(adapter))
+        if step is not None:
+            with self._forward.stepping(step):
+                yield
+            return
+        with self._weights.using(adapter), self._forward.evaluating():
+            yield
 
     def _advance(self, adapter: str, steps: int) -> None:
         """Run an adapter's batch for some steps, or until a row is done."""
         lane = self._lanes[adapter]
         try:
-            with self._weights.using(adapter), self._forward.evaluating():
+            with self._computing(adapter):
                 for _ in range(steps):
                     finished = lane.step()
                     if finished:
@@ -219,12 +261,28 @@ class LocalSampler:
             objection = self._weights.objection(request.adapter, request.version)
             if objection is not None:
                 raise DataError("tokens cannot be scored", seen=objection, advice="publish these weights first")
+        self._forward.forget_steps()
         for adapter in dict.fromkeys(r.adapter for r in requests):
             chosen = [i for i, r in enumerate(requests) if r.adapter == adapter]
-            with self._weights.using(adapter), self._forward.evaluating():
-                for index, found in zip(chosen, score(self._forward, [requests[i] for i in chosen]), strict=True):
-                    results[index] = found
+            for index, found in zip(chosen, self._score(adapter, [requests[i] for i in chosen]), strict=True):
+                results[index] = found
         return results
+
+    def _score(self, adapter: str, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """Log-probs under one adapter. How a request is scored hangs on nothing but itself."""
+        results: dict[int, list[float]] = {}
+        is_short = [self._forward.fills_exactly and 0 < len(r.token_ids) <= SHORT_TOKENS for r in requests]
+        short, long = ([i for i, s in enumerate(is_short) if s == which] for which in (True, False))
+        if short:
+            lane = self._lane(adapter)
+            with self._computing(adapter):
+                found, count = score_after(lane.prompts, [requests[i] for i in short])
+            lane.num_scored += count
+            results |= zip(short, found, strict=True)
+        if long:
+            with self._weights.using(adapter), self._forward.evaluating():
+                results |= zip(long, score(self._forward, [requests[i] for i in long]), strict=True)
+        return [results[i] for i in range(len(requests))]
 
     def publish(self, adapter: str, version: int, path: Path) -> None:
         """Load weights from `path` as `adapter` ("" = the model itself); returns when they are in use.
@@ -256,10 +314,13 @@ class LocalSampler:
 
     def _forget(self, adapter: str) -> None:
         for name in self._touched(adapter):
-            self._lanes[name].prompts.clear()
+            self._lanes[name].kept.clear()
+        self._forward.forget_steps()
 
     def release(self, completion_id: str) -> None:
-        """Nothing to do: kept prompts are bounded, and the least recently used go first."""
+        """Free the kept keys that only this completion needs; without, the least recently used go first."""
+        for lane in self._lanes.values():
+            lane.kept.release(completion_id)
 
     def close(self) -> None:
         """Stop; outstanding requests are abandoned."""
@@ -268,59 +329,8 @@ class LocalSampler:
         self._ready.clear()
 
 
-class Lane:
-    """The queue, prompts and decode batch of one adapter.
-
-    Args:
-        forward: the model.
-        max_batch: rows decoded at once.
-        end_ids: tokens that end any completion.
-        max_prompt_bytes: memory for prefilled prompts.
-    """
-
-    def __init__(self, forward: CachedForward, max_batch: int, end_ids: frozenset[int], max_prompt_bytes: int) -> None:
-        self.prompts = PromptStore(forward, max_bytes=max_prompt_bytes)
-        self.batch = DecodeBatch(forward, end_ids=end_ids, max_rows=max_batch)
-        self._waiting: OrderedDict[Ids, deque[Row]] = OrderedDict()
-        self._patience = PATIENCE
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether any request is unanswered."""
-        return bool(self._waiting) or self.batch.num_rows > 0
-
-    def put(self, row: Row) -> None:
-        """Queue a row behind the others of its prompt."""
-        self._waiting.setdefault(row.request.prompt_ids, deque()).append(row)
-
-    def step(self) -> list[FinishedRow]:
-        """Admit what fits, then one token for every row."""
-        if self._waiting and self.batch.num_free:
-            self._admit()
-        return self.batch.step() if self.batch.num_rows else []
-
-    def _admit(self) -> None:
-        needed: list[Ids] = []
-        free = self.batch.num_free
-        for ids, rows in self._waiting.items():
-            if free <= 0:
-                break
-            needed.append(ids)
-            free -= len(rows)
-        missing = sum(ids not in self.prompts for ids in needed)
-        if missing and self.batch.num_rows and missing < min(PROMPTS_AHEAD, self.batch.num_rows // PATIENCE):
-            self._patience -= 1
-            if self._patience > 0:
-                return
-        self._patience = PATIENCE
-        if missing:
-            self.prompts.ensure(islice(self._waiting, len(needed) + PROMPTS_AHEAD))
-        entering: list[tuple[Row, Prompt]] = []
-        for ids in needed:
-            rows = self._waiting[ids]
-            prompt = self.prompts.get(ids)
-            while rows and len(entering) < self.batch.num_free:
-                entering.append((rows.popleft(), prompt))
-            if not rows:
-                del self._waiting[ids]
-        self.batch.admit(entering)
+def _kept_bytes(device: torch.device) -> int:
+    """Memory for the kept keys of one adapter where none is given."""
+    if device.type != "cuda":
+        return 1 << 28
+    return int(torch.cuda.get_device_properties(device).total_memory // 10)

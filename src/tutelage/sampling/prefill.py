@@ -1,114 +1,127 @@
-"""Prompts, run through the model once and kept: the keys and values of all but a prompt's last token.
+"""Prompts, run through the model so that decoding can begin: the keys and values of all but a prompt's last token.
 
 The last token is left to the decode loop, which feeds it as a row's first token: so prefill needs no logits, and all
-samples of a prompt share one prefill. A prompt that begins like a kept one takes over the whole blocks of 16 positions
-they share (few-shot prompts, the next chunk of a solution). Neither sharing nor batching changes a bit of the result on
-a CPU in fp32 with one thread and torch 2.13 (before: no token, and log-probs by less than 1e-5); keys written by the
-decode loop would, so those are never taken over.
+samples of a prompt share one prefill. What a kept sequence begins like is taken from there, whoever computed it: an
+earlier prompt, or the decode loop for a completion that this one continues. Which positions are kept never changes a
+bit of a sample on a CPU in fp32, by one of two rules:
+
+    where the model's layout is known (`CachedForward.fills_exactly`), a fill computes the very bits that decode steps
+    do; so keys are taken over to the position, from prompts and completions alike;
+    elsewhere the kernels of prefill and decode round differently: keys of completions are not kept, what continues one
+    prefills its tokens, and keys of prompts are taken over in whole blocks of 16 positions.
+
+Off the CPU or in bf16, where no bits are promised, keys are always taken over to the position. Prompts that come
+together share what is kept; of what is not, those with 16 more tokens in common wait for the first of them.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 
-from tutelage.sampling.cache import KEY_MULTIPLE, Prefix, SlotCache, WritePlan
+from tutelage.sampling.cache import KEY_MULTIPLE, FillPlan, Run, SlotCache, WritePlan
 from tutelage.sampling.forward import CachedForward
-from tutelage.sampling.grouping import round_up
+from tutelage.sampling.grouping import ROW_MULTIPLE, round_up
+from tutelage.sampling.kept import KeptKeys, KeptSequence
+from tutelage.sampling.prefix_tree import Ids
 
-Ids = tuple[int, ...]
 CHUNK = 512
 """New tokens of a row that one forward takes."""
 BATCH_TOKENS = 2048
-"""Padded tokens that one forward takes."""
-LEAD_BLOCKS = 4
-"""Missing prompts that share this many blocks wait for one of them to be prefilled first."""
+"""Tokens that one forward takes, padding included."""
+RUN_TOKENS = 64
+"""Tokens of a sequence that look equally far in a fill: less reads fewer keys, in more calls."""
 
 
-@dataclass
-class Prompt:
-    """A prefilled prompt; `prefix` holds `length` = len(ids) - 1 positions."""
+class Opening(NamedTuple):
+    """A text of which something is to be computed.
+
+    Args:
+        ids: all its tokens.
+        start: how many positions are there already, or computed before.
+        donor: holds them, None where there are none.
+    """
 
     ids: Ids
-    prefix: Prefix
-    blocks: list[int] = field(default_factory=list)
+    start: int
+    donor: KeptSequence | None
 
     @property
-    def length(self) -> int:
-        """Positions held."""
-        return len(self.ids) - 1
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory held."""
-        return sum(t.numel() * t.element_size() for pair in self.prefix for t in pair)
+    def num_new(self) -> int:
+        """Tokens to compute."""
+        return len(self.ids) - self.start
 
 
-class PromptStore:
-    """Prefilled prompts of one set of weights, the least recently used forgotten first.
+class Prefiller:
+    """Prefills prompts under one set of weights.
 
     Args:
         forward: the model.
-        max_bytes: memory to keep; what is asked for at once is always kept.
+        kept: where keys are taken from and put.
+        to_the_position: whether kept keys are taken over to the position, or in whole blocks.
     """
 
-    def __init__(self, forward: CachedForward, *, max_bytes: int) -> None:
-        self.forward, self.max_bytes = forward, max_bytes
-        self.num_prefilled = self.num_forwards = self.num_reused = 0
-        self._prompts: OrderedDict[Ids, Prompt] = OrderedDict()
-        self._blocks: dict[int, Ids] = {}
-        self._bytes = 0
+    def __init__(self, forward: CachedForward, kept: KeptKeys, *, to_the_position: bool) -> None:
+        self.forward, self.kept, self._exact = forward, kept, to_the_position
+        self.num_tokens = self.num_prompts = self.num_forwards = 0
 
-    def __contains__(self, ids: Ids) -> bool:
-        return ids in self._prompts
+    def held(self, ids: Ids) -> KeptSequence | None:
+        """What holds the keys of all but the last token of a prompt, None where nothing does."""
+        sequence, length = self.kept.longest(ids[:-1])
+        return sequence if length == len(ids) - 1 else None
 
-    def get(self, ids: Ids) -> Prompt:
-        """A prompt that `ensure` was asked for."""
-        self._prompts.move_to_end(ids)
-        return self._prompts[ids]
+    def is_ready(self, ids: Ids) -> bool:
+        """Whether a prompt needs no prefill."""
+        return len(ids) == 1 or self.held(ids) is not None
 
     def ensure(self, wanted: Iterable[Ids]) -> None:
         """Prefill those of `wanted` that are not kept."""
         wanted = list(dict.fromkeys(wanted))
-        chains = {ids: block_chain(ids[:-1]) for ids in wanted if ids not in self._prompts}
-        leaders: dict[int, Ids] = {}
-        for ids, chain in chains.items():
-            leaders.setdefault(chain[LEAD_BLOCKS - 1] if len(chain) >= LEAD_BLOCKS else hash(ids), ids)
-        first = set(leaders.values())
-        for some in ([i for i in chains if i in first], [i for i in chains if i not in first]):
-            plans = sorted(((self._reusable(ids, chains[ids]), ids) for ids in some), key=lambda p: len(p[1]) - p[0][1])
-            for batch in _batches(plans):
-                self._prefill(batch, chains)
-        self._forget(set(wanted))
+        missing = [ids[:-1] for ids in wanted if not self.is_ready(ids)]
+        while missing:
+            now: dict[tuple[Ids, Ids] | Ids, Opening] = {}
+            for ids in missing:
+                opening = self.opening(ids)
+                common = ids[opening.start : opening.start + KEY_MULTIPLE]
+                now.setdefault((ids[: opening.start], common) if len(common) == KEY_MULTIPLE else ids, opening)
+            self.compute(now.values())
+            missing = [ids for ids in missing if self.kept.longest(ids)[1] < len(ids)]
+        self.kept.forget(spared=[found for ids in wanted if (found := self.held(ids)) is not None])
 
-    def clear(self) -> None:
-        """Forget everything (the weights changed)."""
-        self._prompts.clear()
-        self._blocks.clear()
-        self._bytes = 0
+    def opening(self, ids: Ids) -> Opening:
+        """What is kept of a text, and so what is still to be computed."""
+        donor, length = self.kept.longest(ids)
+        start = length if self._exact else length // KEY_MULTIPLE * KEY_MULTIPLE
+        return Opening(ids, start, donor if start else None)
 
-    def _reusable(self, ids: Ids, chain: list[int]) -> tuple[Prompt | None, int]:
-        """A kept prompt that begins like `ids`, and how many positions of it can be taken over."""
-        for count in range(len(chain), 0, -1):
-            length = count * KEY_MULTIPLE
-            donor = self._prompts.get(self._blocks.get(chain[count - 1], ()))
-            if donor is not None and donor.ids[:length] == ids[:length] and donor.length >= length:
-                return donor, length
-        return None, 0
+    def compute(self, openings: Iterable[Opening]) -> None:
+        """Prefill texts, and keep them."""
+        for batch in _batches(sorted(openings, key=lambda o: o.num_new)):
+            capacity = self.forward.key_span(max(len(o.ids) for o in batch) + CHUNK, new_tokens=CHUNK)
+            cache = self.forward.new_cache(len(batch), capacity)
+            for slot, opening in enumerate(batch):
+                if opening.donor is not None:
+                    cache.load(slot, opening.donor.states, opening.start)
+            if self.forward.fills_exactly:
+                self._fill(batch, cache)
+            else:
+                self._prefill(batch, cache)
+            for slot, opening in enumerate(batch):
+                self.kept.keep(opening.ids, cache, slot)
+                self.num_prompts += 1
+                self.num_tokens += opening.num_new
 
-    def _prefill(self, batch: list[tuple[tuple[Prompt | None, int], Ids]], chains: dict[Ids, list[int]]) -> None:
-        device = self.forward.device
-        starts = [start for (_, start), _ in batch]
-        width = max(round_up(max(len(ids) - 1 - start for (_, start), ids in batch), KEY_MULTIPLE), KEY_MULTIPLE)
-        capacity = self.forward.key_span(max(starts) + width, new_tokens=CHUNK)
-        cache = SlotCache(len(batch), capacity)
-        padded = [list(ids[start:-1]) + [0] * (width - (len(ids) - 1 - start)) for (_, start), ids in batch]
-        for row, ((donor, start), _) in enumerate(batch):
-            if donor is not None:
-                cache.load(row, donor.prefix, start)
+    def _fill(self, batch: list[Opening], cache: SlotCache) -> None:
+        for ids, plan, _ in fills(batch, self.forward):
+            self.forward.fill(ids, cache, plan)
+            self.num_forwards += 1
+
+    def _prefill(self, batch: list[Opening], cache: SlotCache) -> None:
+        device, starts = self.forward.device, [opening.start for opening in batch]
+        width = round_up(max(opening.num_new for opening in batch), KEY_MULTIPLE)
+        padded = [[*o.ids[o.start :], *[0] * (width - o.num_new)] for o in batch]
         tokens = torch.tensor(padded, dtype=torch.int64, device=device)
         positions = torch.tensor(starts, device=device)[:, None] + torch.arange(width, device=device)
         for begin in range(0, width, CHUNK):
@@ -116,48 +129,45 @@ class PromptStore:
             span = self.forward.key_span(max(starts) + part.stop, new_tokens=CHUNK)
             self.forward.hidden(tokens[:, part], cache, WritePlan(positions[:, part], span))
             self.num_forwards += 1
-        for row, ((_, start), ids) in enumerate(batch):
-            self._keep(Prompt(ids, cache.prefix(row, len(ids) - 1), chains[ids]))
-            self.num_prefilled += 1
-            self.num_reused += start
-
-    def _keep(self, prompt: Prompt) -> None:
-        self._prompts[prompt.ids] = prompt
-        self._bytes += prompt.num_bytes
-        for block in prompt.blocks:
-            self._blocks[block] = prompt.ids
-
-    def _forget(self, needed: set[Ids]) -> None:
-        for ids in list(self._prompts):
-            if self._bytes <= self.max_bytes:
-                return
-            if ids not in needed:
-                gone = self._prompts.pop(ids)
-                self._bytes -= gone.num_bytes
-                for block in gone.blocks:
-                    if self._blocks.get(block) == ids:
-                        del self._blocks[block]
 
 
-def block_chain(ids: Sequence[int]) -> list[int]:
-    """Hashes of the prefixes of `ids` that are whole blocks; equal prefixes have equal hashes."""
-    chain: list[int] = []
-    for end in range(KEY_MULTIPLE, len(ids) + 1, KEY_MULTIPLE):
-        chain.append(hash((chain[-1] if chain else 0, tuple(ids[end - KEY_MULTIPLE : end]))))
-    return chain
+def fills(batch: list[Opening], forward: CachedForward) -> Iterator[tuple[torch.Tensor, FillPlan, int]]:
+    """The forwards that compute what is new in `batch`, row i in slot i: tokens, a plan, and how many are not padding.
+
+    The last token is repeated until there are a multiple of 8.
+    """
+    left = [
+        (slot, start, min(start + RUN_TOKENS, len(opening.ids)))
+        for slot, opening in enumerate(batch)
+        for start in range(opening.start, len(opening.ids), RUN_TOKENS)
+    ]
+    while left:
+        runs: list[Run] = []
+        ids: list[int] = []
+        slots: list[int] = []
+        positions: list[int] = []
+        while left and len(ids) < BATCH_TOKENS:
+            slot, start, stop = left.pop(0)
+            runs.append(Run(slot, len(ids), len(ids) + stop - start, forward.key_span(stop, new_tokens=1)))
+            ids += batch[slot].ids[start:stop]
+            slots += [slot] * (stop - start)
+            positions += range(start, stop)
+        padding = -len(ids) % ROW_MULTIPLE
+        runs[-1] = runs[-1]._replace(stop=runs[-1].stop + padding)
+        tensors = [
+            torch.tensor(values + values[-1:] * padding, dtype=torch.int64) for values in (ids, slots, positions)
+        ]
+        yield tensors[0], FillPlan(tensors[1], tensors[2][:, None], runs), len(ids)
 
 
-def _batches(
-    plans: list[tuple[tuple[Prompt | None, int], Ids]],
-) -> Iterator[list[tuple[tuple[Prompt | None, int], Ids]]]:
-    """Split plans, sorted by how many new tokens they have, into batches of at most `BATCH_TOKENS` padded tokens."""
-    batch: list[tuple[tuple[Prompt | None, int], Ids]] = []
-    for plan in plans:
-        (_, start), ids = plan
-        width = max(round_up(len(ids) - 1 - start, KEY_MULTIPLE), KEY_MULTIPLE)
+def _batches(openings: list[Opening]) -> Iterator[list[Opening]]:
+    """Split texts, sorted by how many new tokens they have, into batches of at most `BATCH_TOKENS` padded tokens."""
+    batch: list[Opening] = []
+    for opening in openings:
+        width = round_up(max(1, opening.num_new), KEY_MULTIPLE)
         if batch and (len(batch) + 1) * width > BATCH_TOKENS:
             yield batch
             batch = []
-        batch.append(plan)
+        batch.append(opening)
     if batch:
         yield batch
