@@ -20,6 +20,7 @@ from tutelage.config.settings import (
     EvaluationSettings,
     GradingSettings,
     ModelSettings,
+    ProgramSettings,
     RunSettings,
     SamplerSettings,
     TrainingSettings,
@@ -29,7 +30,9 @@ from tutelage.recipes import RECIPES
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- made by docs/generate.py; do not edit -->"
 SKIPPED = ("help",)
-SHARED = (GradingSettings, ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings)
+SHARED = (
+    GradingSettings, ModelSettings, SamplerSettings, ProgramSettings, TrainingSettings, EvaluationSettings, RunSettings,
+)  # fmt: skip
 
 
 def cli_page() -> str:

@@ -129,6 +129,8 @@ def _lines(names: tuple[str, str], sides: tuple[Side, Side], *, result: Comparis
         f"  B against A: {difference_in_words(result.to_json())}",
         f"  solved by both {result.both}, only by A {result.only_first}, only by B {result.only_second}, "
         f"by neither {result.neither}",
+        f"  B wins {percent(result.win_rate)} % of the problems, loses {percent(result.lose_rate)} %, "
+        f"net {percent(result.win_rate - result.lose_rate)} %",
     ]
     if result.unshared_first or result.unshared_second:
         lines.append(
@@ -140,5 +142,7 @@ def _lines(names: tuple[str, str], sides: tuple[Side, Side], *, result: Comparis
 def _cost_in_words(cost: Costs) -> str:
     """Tokens written, and by whom where several wrote."""
     total = sum(written for _, written in cost.values())
-    each = ", ".join(f"{player} {written:,}" for player, (_, written) in cost.items())
+    each = ", ".join(
+        f"{player} {written:,}" if written else f"{player} read {read:,}" for player, (read, written) in cost.items()
+    )
     return f"{total:,} tokens written" + (f" ({each})" if len(cost) > 1 else "")
