@@ -297,14 +297,14 @@ def workloads(names: Sequence[str], folder: Path) -> list[tuple[TreeWorkload, st
         vocab_size = 300 if is_small else RANDOM_25M["vocab_size"]
         rank, parts, rate, size = 0, 1, 1e-4, 32
         if shape == "realtrees":
-            pairs, rank, rate = real_pairs(192, size), 16, 6e-3
+            pairs, rank, rate = real_pairs(128, size), 16, 6e-3
         elif shape.startswith("10x30"):
             size, parts = (40, PARTS[kind]) if is_small else (10, PARTS[kind])
-            pairs = shaped_pairs(12 if is_small else 2, chunks=10, size=30, vocab_size=vocab_size)
+            pairs = shaped_pairs(8 if is_small else 2, chunks=10, size=30, vocab_size=vocab_size)
         else:
             size = 24 if is_small else 6
-            pairs = shaped_pairs(8 if is_small else 1, chunks=6, size=160, vocab_size=vocab_size)
-        rounds = 4 if is_small else 2
+            pairs = shaped_pairs(4 if is_small else 1, chunks=6, size=160, vocab_size=vocab_size)
+        rounds = 3 if is_small else 2
         is_sorted = shape.endswith("sorted")
         found.append((TreeWorkload(name, model, pairs, size, rate, False, parts, rank, is_sorted), peer, rounds))
     return found

@@ -40,6 +40,8 @@ def test_report_has_the_contract_and_records_link_up(tmp_path, small_config, run
     assert report["iterations"][1]["chosen_logprob"] < 0
     assert sum(report["outcomes"].values()) == 2 * 24 * 4
     assert sum(report["iterations"][1]["difficulty"]) == 24
+    packing = report["iterations"][1]["packing"]
+    assert packing["tree"] == report["iterations"][1]["steps"] and packing["computed"] < packing["tokens"]
     run = Run.open(tmp_path / "run")
     verdicts = {v.completion_id: v for v in run.read("verdicts", Verdict)}
     completions = {c.id: c for c in run.read("completions", Completion)}

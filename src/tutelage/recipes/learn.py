@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -189,6 +190,7 @@ def summary(result: FitResult, count: int) -> dict[str, Any]:
         "dropped": result.dropped.total,
         "alarms": [*_left_out(result, count), *(alarm.message for alarm in result.alarms)],
         "curve": curve,
+        "packing": _packing(result.metrics),
     }
     if curve:
         for side in ("chosen", "rejected"):
@@ -197,9 +199,17 @@ def summary(result: FitResult, count: int) -> dict[str, Any]:
     return out
 
 
-def _choose_step(
-    config: Any, bench: Bench, weights: Weights, pairs: Sequence[PreferencePair], iteration: int
-) -> int:
+def _packing(metrics: Sequence[StepMetrics]) -> dict[str, int]:
+    """How many steps were packed which way, the tokens that their rows held, and those that were computed."""
+    counts = Counter(step.packing for step in metrics if step.packing)
+    return {
+        **counts,
+        "tokens": sum(step.num_tokens for step in metrics),
+        "computed": sum(step.num_padded for step in metrics),
+    }
+
+
+def _choose_step(config: Any, bench: Bench, weights: Weights, pairs: Sequence[PreferencePair], iteration: int) -> int:
     """The number of steps that was best on the dev problems when trained without their pairs (paper §4)."""
     held_out = {problem.id for problem in bench.held_out}
     visible = [pair for pair in pairs if pair.problem_id not in held_out]

@@ -36,6 +36,8 @@ class IterationReport:
     `difficulty` counts training problems by pass rate, hardest fifth first; `mean_tokens` is the mean length of
     practice samples. `chosen_logprob` and `rejected_logprob` are means over a fixed probe set of pairs of the sum of
     completion-token log-probs (natural log) after learning; the `_before` ones are of the same pairs under M_t.
+    `packing` counts the steps whose rows shared their beginnings (`tree`) and those where each was computed apart
+    (`plain`), the tokens that the rows held and those that were computed.
     """
 
     iteration: int
@@ -55,6 +57,7 @@ class IterationReport:
     dropped: int = 0
     alarms: list[str] = field(default_factory=list)
     chosen_step: int | None = None
+    packing: dict[str, int] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
     def note_practice(self, pairing: PairingResult, groups: Sequence[Group], completions: Sequence[Completion]) -> None:
@@ -81,7 +84,8 @@ class IterationReport:
                  "rejected_logprob_before", "chosen_step", "difficulty", "mean_tokens")  # fmt: skip
         out |= {name: getattr(self, name) for name in names}
         out |= self.details
-        return out | {"curve": self.curve, "pairing": self.pairing, "dropped": self.dropped, "alarms": self.alarms}
+        return out | {"curve": self.curve, "pairing": self.pairing, "dropped": self.dropped, "alarms": self.alarms,
+                      "packing": self.packing}  # fmt: skip
 
 
 class ReportBuilder:
