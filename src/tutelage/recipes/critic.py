@@ -39,7 +39,14 @@ from tutelage.problems.inspection import check_overlap
 from tutelage.problems.labelled_solutions import read_labelled
 from tutelage.recipes import learn
 from tutelage.recipes.bench import Bench, Weights
-from tutelage.recipes.critic_measure import Measured, draw_answers, figures, measure_critic, measure_on_labelled
+from tutelage.recipes.critic_measure import (
+    Answers,
+    Measured,
+    draw_answers,
+    figures,
+    measure_critic,
+    measure_on_labelled,
+)
 from tutelage.recipes.estimate import Workload
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.strategy_stage import Seat
@@ -95,22 +102,12 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     answers = draw_answers(actor, problems, num=config.num_answers, level_samples=config.level_samples,
                            seed=config.seed)  # fmt: skip
 
-    def measured(weights: Weights, name: str) -> dict[str, Measured]:
-        critic = Seat(bench, weights, SamplingParams(config.critic_temperature, max_new_tokens=config.critic_tokens))
-        found = {"answers": measure_critic(actor, critic, problems, answers, name=f"{name}-critic", seed=config.seed,
-                                           tries=config.critic_tries)}  # fmt: skip
-        if config.labelled is not None:
-            solutions = read_labelled(Path(config.labelled).expanduser(), config.labelled_limit)
-            found["labelled"] = measure_on_labelled(critic, solutions, name=f"{name}-labelled", seed=config.seed,
-                                                    tries=config.critic_tries)  # fmt: skip
-        return found
-
-    before = measured(bench.base, "it0")
+    before = measured(config, bench, bench.base, actor, answers, "it0")
     report.add(IterationReport(0))
     bench.run.append_many("examples", examples)
     weights, learnt = learn.from_examples(config, bench, bench.base, examples)
     learnt.alarms += told(rows, bad, problems)
-    after = measured(weights, "it1")
+    after = measured(config, bench, weights, actor, answers, "it1")
     report.add(learnt)
     result = critic_report(config, before, after)
     actor_name, data = config.actor or config.model, config.eval_data or config.data
@@ -121,6 +118,20 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     }  # fmt: skip
     bench.run.write_report(whole)
     return whole
+
+
+def measured(
+    config: Config, bench: Bench, weights: Weights, actor: Seat, answers: Answers, name: str
+) -> dict[str, Measured]:
+    """What critic weights make of the actor's answers and, where there are some, of labelled solutions."""
+    critic = Seat(bench, weights, SamplingParams(config.critic_temperature, max_new_tokens=config.critic_tokens))
+    seed, tries = config.seed, config.critic_tries
+    problems = bench.test[: config.eval_limit]
+    found = {"answers": measure_critic(actor, critic, problems, answers, name=f"{name}-critic", seed=seed, tries=tries)}
+    if config.labelled is not None:
+        solutions = read_labelled(Path(config.labelled).expanduser(), config.labelled_limit)
+        found["labelled"] = measure_on_labelled(critic, solutions, name=f"{name}-labelled", seed=seed, tries=tries)
+    return found
 
 
 def critique_path(name: str) -> Path:

@@ -33,7 +33,7 @@ from tutelage.recipes.bench import Bench
 from tutelage.recipes.critique_annotators import ANNOTATOR, ModelAnnotator, WorldAnnotator, world_annotator
 from tutelage.recipes.critique_card import card_of, rows_of, write_dataset
 from tutelage.recipes.critique_flaws import HeatSettings
-from tutelage.recipes.critique_flow import CritiqueRules, Made, make_critiques
+from tutelage.recipes.critique_flow import CritiqueFlow, CritiqueRules, Made
 from tutelage.recipes.estimate import Workload
 from tutelage.recipes.flow_stage import run_flows
 from tutelage.recipes.grading_on_the_way import GradingOnTheWay
@@ -130,8 +130,8 @@ def collect(config: Config, bench: Bench, problems: list[Problem]) -> list[Made]
     players = {name: seat.player(name) for name, seat in seats.items()}
     judge = GradingOnTheWay(bench, {problem.id: problem for problem in problems})
     flows = [
-        (problem.id, make_critiques(Table(problem, players, stage, config.seed), rules, annotator, config.annotator,
-                                    kinds, judge))
+        (problem.id, CritiqueFlow(Table(problem, players, stage, config.seed), rules, annotator, config.annotator,
+                                  kinds, judge).run())
         for problem in problems
     ]  # fmt: skip
     made = run_flows(

@@ -82,7 +82,6 @@ class Made:
         critiques: those that could be read.
         tried, wrong: by way, solutions made for it, and those of them that were wrong as they should be.
         wholes: solutions that were put together from pieces, which no sampler recorded.
-        verdicts: on all solutions and refinements.
     """
 
     samples: list[CritiqueSample] = field(default_factory=list)
@@ -90,7 +89,6 @@ class Made:
     tried: dict[str, int] = field(default_factory=dict)
     wrong: dict[str, int] = field(default_factory=dict)
     wholes: list[Completion] = field(default_factory=list)
-    pass_rate: float | None = None
 
     def count(self, way: str, *, is_wrong: bool) -> None:
         """Count a solution that was made."""
@@ -98,50 +96,127 @@ class Made:
         self.wrong[way] = self.wrong.get(way, 0) + is_wrong
 
 
-def make_critiques(
-    table: Table, rules: CritiqueRules, annotator: Annotator, name: str, mistakes: Sequence[Mistake], judge: Judge
-) -> Flow[Made]:
-    """The critique data of a problem.
+@dataclass
+class CritiqueFlow:
+    """The flow of one problem.
 
     Args:
+        table: the problem and the players.
+        rules: how much is made, and what is kept.
         annotator, name: who annotates, and what records call it.
         mistakes: the kinds that RG3 chooses from.
         judge: grades a completion.
     """
-    made, rng = Made(), random.Random(seed_of(table.seed, "critiques", table.problem.id))
-    roots = yield from from_scratch(table, num=rules.num_hot, params=rules.hot)
-    specimens = _sorted_out(roots, rules, judge, made)
-    path = right_path(table, roots, judge, rng)
-    if path is not None:
-        steps = list(range(path.num_steps))
-        raised = [_raise(table, path, rng.choice(steps), rules, judge, made, i) for i in range(rules.num_raised)]
-        erring = [
-            _err(table, path, rng.choice(steps), rules, _choose(mistakes, rng), random.Random(rng.getrandbits(48)),
-                 judge, made, i)
-            for i in range(rules.num_mistakes)
-        ]  # fmt: skip
-        found = yield from together(raised + erring)
-        specimens += _without_repeats(specimens, [one for one in found if one is not None])
-    done = yield from together([_annotated(table, one, rules, annotator, name, judge, made) for one in specimens])
-    made.samples += done
-    return made
 
+    table: Table
+    rules: CritiqueRules
+    annotator: Annotator
+    name: str
+    mistakes: Sequence[Mistake]
+    judge: Judge
+    made: Made = field(default_factory=Made)
 
-def _sorted_out(roots: Sequence[Completion], rules: CritiqueRules, judge: Judge, made: Made) -> list[Specimen]:
-    """RG1's wrong solutions and the right ones, each text once, up to their numbers."""
-    found: dict[str, list[Specimen]] = {"RG1": [], "right": []}
-    usable = right = 0
-    for root in roots:
-        verdict = judge(root)
-        usable, right = usable + verdict.is_usable, right + verdict.is_correct
-        made.count("RG1", is_wrong=verdict.outcome == "incorrect")
-        if verdict.is_correct:
-            found["right"].append(Specimen(root, verdict, "right"))
-        elif verdict.outcome == "incorrect":
-            found["RG1"].append(Specimen(root, verdict, "RG1"))
-    made.pass_rate = right / usable if usable else None
-    wrong = _without_repeats([], found["RG1"])[: rules.num_wrong]
-    return wrong + _without_repeats([], found["right"])[: rules.num_right]
+    def run(self) -> Flow[Made]:
+        """The critique data of the problem."""
+        table, rules = self.table, self.rules
+        rng = random.Random(seed_of(table.seed, "critiques", table.problem.id))
+        roots = yield from from_scratch(table, num=rules.num_hot, params=rules.hot)
+        specimens = self._sorted_out(roots)
+        path = right_path(table, roots, self.judge, rng)
+        if path is not None:
+            found = yield from together([*self._raised(path, rng), *self._erring(path, rng)])
+            specimens += _without_repeats(specimens, [one for one in found if one is not None])
+        self.made.samples += yield from together([self._annotated(one) for one in specimens])
+        return self.made
+
+    def _sorted_out(self, roots: Sequence[Completion]) -> list[Specimen]:
+        """RG1's wrong solutions and the right ones, each text once, up to their numbers."""
+        wrong: list[Specimen] = []
+        right: list[Specimen] = []
+        for root in roots:
+            verdict = self.judge(root)
+            self.made.count("RG1", is_wrong=verdict.outcome == "incorrect")
+            if verdict.is_correct:
+                right.append(Specimen(root, verdict, "right"))
+            elif verdict.outcome == "incorrect":
+                wrong.append(Specimen(root, verdict, "RG1"))
+        kept = _without_repeats([], wrong)[: self.rules.num_wrong]
+        return kept + _without_repeats([], right)[: self.rules.num_right]
+
+    def _raised(self, path: Path, rng: random.Random) -> list[Flow[Specimen | None]]:
+        """RG2 at random steps."""
+        steps = [rng.randrange(path.num_steps) for _ in range(self.rules.num_raised)]
+        return [self._raise(path, step, index) for index, step in enumerate(steps)]
+
+    def _erring(self, path: Path, rng: random.Random) -> list[Flow[Specimen | None]]:
+        """RG3 at random steps, with kinds drawn by their weights."""
+        flows = []
+        for index in range(self.rules.num_mistakes):
+            step = rng.randrange(path.num_steps)
+            mistake = rng.choices(list(self.mistakes), [kind.weight for kind in self.mistakes])[0]
+            flows.append(self._err(path, step, mistake, random.Random(rng.getrandbits(48)), index))
+        return flows
+
+    def _raise(self, path: Path, step: int, index: int) -> Generator[Any, Any, Specimen | None]:
+        """RG2 at one step."""
+        solution = yield from raised_from(self.table, path, step, self.rules.heat, index=index)
+        at = first_difference(path, solution, step) if solution is not None else None
+        return self._kept_whole(solution, wrong_one(solution, self.judge, way="RG2", location=at), "RG2")
+
+    def _err(
+        self, path: Path, step: int, mistake: Mistake, rng: random.Random, index: int
+    ) -> Generator[Any, Any, Specimen | None]:
+        """RG3 at one step; None where no such mistake could be made there."""
+        table, writer = self.table, self.rules.writer
+        if writer:
+            params = table.players[writer].params
+            line = yield from mistake_by_model(table, path, step, mistake, writer, params, index=index)
+        else:
+            line = mistake_by_world(table, path, step, mistake, rng)
+        solution = None
+        if line is not None:
+            solution = yield from with_mistake(table, path, step, line, self.rules.finish, index=index)
+        specimen = wrong_one(solution, self.judge, way="RG3", location=step, mistake=mistake.name)
+        return self._kept_whole(solution, specimen, "RG3")
+
+    def _kept_whole(self, solution: Completion | None, specimen: Specimen | None, way: str) -> Specimen | None:
+        self.made.count(way, is_wrong=specimen is not None)
+        if solution is not None:
+            self.made.wholes.append(solution)
+        return specimen
+
+    def _annotated(self, specimen: Specimen) -> Generator[Any, Any, CritiqueSample]:
+        """Stages 2 and 3 for one solution."""
+        rules = self.rules
+        judgement = yield from self.annotator.annotate(self.table, specimen)
+        graded: list[Verdict] = []
+        if judgement.critique is not None:
+            self.made.critiques.append(judgement.critique)
+            contradicts = rules.check_final and judgement.is_right != specimen.verdict.is_correct
+            if specimen.way != "right" and not contradicts and rules.min_right:
+                tries = yield from refinements(self.table, judgement, num=rules.num_refinements, params=rules.refine)
+                graded = [verdict for verdict in map(self.judge, tries) if verdict.is_usable]
+        return self._sample(specimen, judgement, graded)
+
+    def _fate(self, specimen: Specimen, judgement: Judgement, num_right: int) -> Fate:
+        if judgement.critique is None:
+            return "unreadable"
+        if self.rules.check_final and judgement.is_right != specimen.verdict.is_correct:
+            return "contradicts"
+        return "kept" if specimen.way == "right" or num_right >= self.rules.min_right else "unhelpful"
+
+    def _sample(self, specimen: Specimen, judgement: Judgement, graded: Sequence[Verdict]) -> CritiqueSample:
+        solution, critique, problem = specimen.solution, judgement.critique, self.table.problem
+        num_right, prompter = sum(v.is_correct for v in graded), self.table.players[ACTOR].prompter
+        return CritiqueSample(
+            id=record_id(self.table.stage, problem.id, f"{solution.id}/sample"), problem_id=problem.id,
+            question=shown_question(prompter, problem), answer=problem.answer, solution=quoted(prompter, solution.text),
+            completion_id=solution.id, source_id=judgement.said[-1].id if judgement.said else "", way=specimen.way,
+            location=specimen.location, mistake=specimen.mistake, critique=judgement.text.strip(), form=judgement.form,
+            first_error=None if critique is None else critique.first_error, annotator=self.name,
+            attempts=len(judgement.said), unreadable=judgement.unreadable, num_refined=len(graded),
+            num_right=num_right, fate=self._fate(specimen, judgement, num_right),
+        )  # fmt: skip
 
 
 def _without_repeats(have: Sequence[Specimen], more: Sequence[Specimen]) -> list[Specimen]:
@@ -152,81 +227,3 @@ def _without_repeats(have: Sequence[Specimen], more: Sequence[Specimen]) -> list
             texts.add(one.solution.text.strip())
             kept.append(one)
     return kept
-
-
-def _choose(mistakes: Sequence[Mistake], rng: random.Random) -> Mistake:
-    return rng.choices(list(mistakes), [mistake.weight for mistake in mistakes])[0]
-
-
-def _raise(
-    table: Table, path: Path, step: int, rules: CritiqueRules, judge: Judge, made: Made, index: int
-) -> Generator[Any, Any, Specimen | None]:
-    """RG2 at one step."""
-    solution = yield from raised_from(table, path, step, rules.heat, index=index)
-    at = first_difference(path, solution, step) if solution is not None else None
-    return _kept_whole(solution, wrong_one(solution, judge, way="RG2", location=at), "RG2", made)
-
-
-def _err(
-    table: Table, path: Path, step: int, rules: CritiqueRules, mistake: Mistake, rng: random.Random, judge: Judge,
-    made: Made, index: int,
-) -> Generator[Any, Any, Specimen | None]:  # fmt: skip
-    """RG3 at one step; None where no such mistake could be made there."""
-    if rules.writer:
-        line = yield from mistake_by_model(table, path, step, mistake, rules.writer,
-                                           table.players[rules.writer].params, index=index)  # fmt: skip
-    else:
-        line = mistake_by_world(table, path, step, mistake, rng)
-    solution = None
-    if line is not None:
-        solution = yield from with_mistake(table, path, step, line, rules.finish, index=index)
-    specimen = wrong_one(solution, judge, way="RG3", location=step, mistake=mistake.name)
-    return _kept_whole(solution, specimen, "RG3", made)
-
-
-def _kept_whole(solution: Completion | None, specimen: Specimen | None, way: str, made: Made) -> Specimen | None:
-    made.count(way, is_wrong=specimen is not None)
-    if solution is not None:
-        made.wholes.append(solution)
-    return specimen
-
-
-def _annotated(
-    table: Table, specimen: Specimen, rules: CritiqueRules, annotator: Annotator, name: str, judge: Judge, made: Made
-) -> Generator[Any, Any, CritiqueSample]:
-    """Stages 2 and 3 for one solution."""
-    judgement = yield from annotator.annotate(table, specimen)
-    graded: list[Verdict] = []
-    if judgement.critique is not None:
-        made.critiques.append(judgement.critique)
-        contradicts = rules.check_final and judgement.is_right != specimen.verdict.is_correct
-        if specimen.way != "right" and not contradicts and rules.min_right:
-            tries = yield from refinements(table, judgement, num=rules.num_refinements, params=rules.refine)
-            graded = [verdict for verdict in map(judge, tries) if verdict.is_usable]
-    return _sample(table, specimen, judgement, graded, rules, name)
-
-
-def _fate(specimen: Specimen, judgement: Judgement, num_right: int, rules: CritiqueRules) -> Fate:
-    if judgement.critique is None:
-        return "unreadable"
-    if rules.check_final and judgement.is_right != specimen.verdict.is_correct:
-        return "contradicts"
-    return "kept" if specimen.way == "right" or num_right >= rules.min_right else "unhelpful"
-
-
-def _sample(
-    table: Table, specimen: Specimen, judgement: Judgement, graded: Sequence[Verdict], rules: CritiqueRules, name: str
-) -> CritiqueSample:
-    solution, critique = specimen.solution, judgement.critique
-    num_right = sum(verdict.is_correct for verdict in graded)
-    return CritiqueSample(
-        id=record_id(table.stage, table.problem.id, f"{solution.id}/sample"), problem_id=table.problem.id,
-        question=shown_question(table.players[ACTOR].prompter, table.problem),
-        answer=table.problem.answer, solution=quoted(table.players[ACTOR].prompter, solution.text),
-        completion_id=solution.id,
-        source_id=judgement.said[-1].id if judgement.said else "", way=specimen.way, location=specimen.location,
-        mistake=specimen.mistake, critique=judgement.text.strip(), form=judgement.form,
-        first_error=None if critique is None else critique.first_error, annotator=name,
-        attempts=len(judgement.said), unreadable=judgement.unreadable, num_refined=len(graded), num_right=num_right,
-        fate=_fate(specimen, judgement, num_right, rules),
-    )  # fmt: skip
