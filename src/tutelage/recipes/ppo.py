@@ -45,7 +45,7 @@ from tutelage.recipes.estimate import Workload, evaluated
 from tutelage.recipes.measure import measure
 from tutelage.recipes.ppo_learning import PolicySession, mean_score, no_difference
 from tutelage.recipes.report import IterationReport, ReportBuilder
-from tutelage.recipes.scoring import RewardReader, open_reader
+from tutelage.recipes.scoring import RewardReader, check_tokenizer, open_reader, reward_model_path
 from tutelage.records import Completion, Problem, SamplingParams, Verdict
 
 NAME = "ppo"
@@ -131,9 +131,11 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
 
     Raises:
         NothingToLearn: in the first round all solutions earned the same.
-        InputError: the reward model cannot be used with this model.
+        ModelError: the reward or value model cannot be used with this model.
     """
     reader = open_reader(config, bench)
+    if config.value_model is not None:
+        check_tokenizer(reward_model_path(config.value_model), bench, what="value model")
     session = PolicySession(config, bench)
     report = ReportBuilder(NAME, config, bench)
     report.add(measure(config, bench, bench.base, IterationReport(0)))

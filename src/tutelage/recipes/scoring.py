@@ -64,15 +64,24 @@ def open_reader(config: RewardSettings, bench: Bench) -> RewardReader | None:
         return None
     path = reward_model_path(config.reward_model)
     check_reward_model(path)
+    check_tokenizer(path, bench, what="reward model")
+    return RewardReader(path, config, config.reward_model)
+
+
+def check_tokenizer(path: str, bench: Bench, *, what: str) -> None:
+    """Refuse a model that reads other tokens than the policy writes.
+
+    Raises:
+        ModelError: its tokenizer is not the policy's.
+    """
     ours, theirs = tokenizer_digest(bench.prompter.tokenizer), tokenizer_digest(load_tokenizer(path))
     if ours != theirs:
         raise ModelError(
-            "the reward model and the model have different tokenizers",
+            f"the {what} and the model have different tokenizers",
             seen=f"{path}: tokenizer {theirs}; the model's is {ours}",
-            expected="a reward model trained from a model with the same tokenizer",
-            advice="train one from the model that samples: tutelage run reward-model model=MODEL",
+            expected=f"a {what} made from a model with the same tokenizer",
+            advice="train a reward model from the model that samples: tutelage run reward-model model=MODEL",
         )
-    return RewardReader(path, config, config.reward_model)
 
 
 @dataclass
