@@ -137,5 +137,6 @@ class SFTLearner(Learner):
             num_items=len(items),
             num_tokens=stats.num_tokens,
             num_padded=stats.num_padded,
+            packing=stats.packing,
             seconds=time.perf_counter() - started,
         )
