@@ -14,8 +14,8 @@ Predicted before the run on test, from how the model was schooled (one mistaken 
     before   pot - cot is above 0 on slip problems; no prediction on the others (equal by the world's construction)
     after    pot - cot above 0 on slip problems; hybrid by pot-then-cot at least the better of cot and pot less 2 points
 A claim is `shown` where the 95 % interval (bootstrap over problems, seeds averaged) lies wholly on its side, `opposite`
-where wholly on the other, else `unresolved`. With about 60 slip problems and three seeds, an effect of 12 points has
-power 0.8 if answers on a problem are independent across arms (standard error 4.3 points); smaller ones may be missed.
+where wholly on the other, else `unresolved`. 75 of the test problems are of kind slip: with three seeds an effect of 12
+points has power 0.8 if answers are independent across arms (standard error 4.3 points); smaller ones may be missed.
 Nothing in this world is like MAmmoTH's abstract problems, on which programs lose.
 
     python benchmarks/reproduce_styles.py --workers 1     # about five minutes on one core
