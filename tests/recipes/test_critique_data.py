@@ -182,6 +182,7 @@ def test_actor_and_annotator_may_have_different_tokenizers(tmp_path, tiny_model_
     for completion in run.read("completions", Completion):
         by_role.setdefault(completion.role, []).append(completion)
     assert samples and {s.form for s in samples.values()} == {"labelled"}
+    assert run.report()["critique_data"]["annotator"]["retokenized"] == len(samples)
     assert all("text tokenized again from primer" in c.note for c in by_role["annotation"])
     assert by_role["refinement"] and all("text tokenized again from" in c.note for c in by_role["refinement"])
     for refinement in by_role["refinement"]:
@@ -251,6 +252,9 @@ def test_the_truth_is_known_of_primer_only(tmp_path, tiny_model_dir, data_config
     config = data_config(model=str(tiny_model_dir("llama")), data=f"jsonl:{tmp_path}/own.jsonl", sampler="scripted")
     with pytest.raises(InputError, match="built-in problems only"):
         run_data(config, tmp_path / "run")
+    config = data_config(model=str(tiny_model_dir("llama")), sampler="scripted", annotator="noisy:0.1")
+    with pytest.raises(InputError, match="built-in model's form only"):
+        run_data(config, tmp_path / "other")
 
 
 def test_nothing_kept_is_told(tmp_path, data_config, run_data) -> None:

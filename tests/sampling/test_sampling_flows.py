@@ -11,7 +11,7 @@ import pytest
 from tutelage.errors import SamplerFailed
 from tutelage.records import Completion, Policy, SamplingParams
 from tutelage.sampling.completing import Drawn, completion_of
-from tutelage.sampling.flows import FlowFailed, child_request, drive, sample_all, splice
+from tutelage.sampling.flows import FlowFailed, child_request, drive, sample_all, splice, together
 from tutelage.sampling.session import SampleRequest
 
 
@@ -59,6 +59,25 @@ def test_flows_without_keys_are_numbered_and_tuples_come_back_in_order() -> None
         return [a.token_ids[0] for a in answers]
 
     assert dict(drive([pair(10), pair(20)], Backwards())) == {0: [10, 11, 12], 1: [20, 21, 22]}
+
+
+def test_flows_together_ask_in_turns_and_give_their_results_in_order() -> None:
+    def pair(base: int) -> Generator[Any, Any, int]:
+        answers = yield (ask(f"{base}.a", base), ask(f"{base}.b", base))
+        return sum(a.token_ids[0] for a in answers)
+
+    session = Backwards()
+    flows = [counting("x", 3), counting("none", 0), pair(5), counting("y", 1)]
+    assert dict(drive([together(flows)], session)) == {0: (0 + 1 + 2, 0, 10, 0)}
+    assert session.most == 4, "the first turn: one of x, two of the pair, one of y"
+    assert dict(drive([together([])], Backwards())) == {0: ()}
+
+    def broken() -> Generator[Any, Any, None]:
+        yield ask("z", 1)
+        raise ValueError("no")
+
+    ((_, failed),) = drive([together([counting("x", 3), broken()])], Backwards())
+    assert isinstance(failed, FlowFailed) and isinstance(failed.error, ValueError)
 
 
 def test_no_more_flows_are_begun_than_allowed() -> None:

@@ -77,11 +77,14 @@ class ModelAnnotator:
         )
 
 
-def world_annotator(name: str, problems: list[Problem], seed: int) -> WorldAnnotator | None:
+def world_annotator(name: str, problems: list[Problem], seed: int, *, is_primer: bool = True) -> WorldAnnotator | None:
     """The annotator that `exact` or `noisy:P` names; None where `name` is a model.
 
+    Args:
+        is_primer: whether the actor writes as the built-in model does: the truth can judge no other solutions.
+
     Raises:
-        InputError: P is no number from 0 to 1, or the problems are not the built-in world's.
+        InputError: P is no number from 0 to 1, or problems or actor are not the built-in world's.
     """
     kind, _, share = name.partition(":")
     if kind not in ("exact", "noisy"):
@@ -98,5 +101,11 @@ def world_annotator(name: str, problems: list[Problem], seed: int) -> WorldAnnot
         raise InputError(
             f"the annotator {kind} knows the truth about the built-in problems only", seen=f"problem {strange.id}",
             expected="data=primer:...", advice="name a model as annotator: a folder, a hub name, or server:URL",
+        )  # fmt: skip
+    if not is_primer:
+        raise InputError(
+            f"the annotator {kind} reads solutions in the built-in model's form only", seen="an actor of another kind",
+            expected="model=primer, or a model fine-tuned from it",
+            advice="name a model as annotator: a folder, a hub name, or server:URL",
         )  # fmt: skip
     return WorldAnnotator(noise, seed)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tutelage.evaluation.critic_flows import RETOKENIZED
 from tutelage.problems.critique_files import CritiqueRow, alpaca_rows, mathcritique_rows, trl_rows
 from tutelage.problems.primer import annotate_problem
 from tutelage.recipes.critique_flow import Made
@@ -49,7 +50,8 @@ def card_of(made: Sequence[Made], problems: Sequence[Problem]) -> dict[str, Any]
 
     Keys: `problems`, and with at least one kept critique; `solutions` by way: made, and wrong as they should be (right
     for way "right"); `fates` by way; `kept` by way, mistake and position of the first error (from 1); `annotator`
-    calls, critiques that could be read, reasons of the others; `helped`, mean share of right refinements; on the
+    calls, critiques that could be read, reasons of the others, and how many are about texts of another tokenizer;
+    `helped`, mean share of right refinements; on the
     built-in problems `truth`.
     """
     samples = [sample for one in made for sample in one.samples]
@@ -74,6 +76,7 @@ def card_of(made: Sequence[Made], problems: Sequence[Problem]) -> dict[str, Any]
             "calls": sum(sample.attempts for sample in samples),
             "read": sum(sample.fate != "unreadable" for sample in samples),
             "unreadable": dict(sorted(Counter(reason for s in samples for reason in s.unreadable).items())),
+            "retokenized": sum(RETOKENIZED in critique.note for m in made for critique in m.critiques),
         },
         "helped": round(sum(s.num_right / s.num_refined for s in refined) / len(refined), 4) if refined else None,
     }  # fmt: skip

@@ -151,7 +151,8 @@ def seated(
 ) -> tuple[dict[str, Seat], WorldAnnotator | ModelAnnotator]:
     """Actor and annotator; the world needs no seat."""
     actor = Seat.at(bench, SamplingParams(config.temperature, max_new_tokens=config.max_new_tokens))
-    world = world_annotator(config.annotator, problems, config.seed)
+    is_primer = bench.prompter.form == "primer"
+    world = world_annotator(config.annotator, problems, config.seed, is_primer=is_primer)
     if world is not None:
         return {ACTOR: actor}, world
     guest = bench if config.annotator == config.model else bench.invite(config.annotator)
