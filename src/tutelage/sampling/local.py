@@ -271,7 +271,8 @@ class LocalSampler:
     def _score(self, adapter: str, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """Log-probs under one adapter. How a request is scored hangs on nothing but itself."""
         results: dict[int, list[float]] = {}
-        is_short = [self._forward.fills_exactly and 0 < len(r.token_ids) <= SHORT_TOKENS for r in requests]
+        can_fill = self._forward.fills_exactly and self._forward.can_step_plainly
+        is_short = [can_fill and 0 < len(r.token_ids) <= SHORT_TOKENS for r in requests]
         short, long = ([i for i, s in enumerate(is_short) if s == which] for which in (True, False))
         if short:
             lane = self._lane(adapter)
