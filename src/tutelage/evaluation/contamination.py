@@ -160,5 +160,5 @@ def _index(test: Sequence[Problem], ngram: int) -> tuple[dict[tuple[str, ...], l
 
 def summary(overlaps: Sequence[Overlap]) -> dict[str, Any]:
     """How many of each kind."""
-    counts = Counter(overlap.kind for overlap in overlaps)
+    counts: Counter[str] = Counter(overlap.kind for overlap in overlaps)
     return {kind: counts[kind] for kind in KINDS}

@@ -323,7 +323,7 @@ def _alike(
     possible = by_rouge | by_grams
     pairs = left[possible].astype(np.int64) << 33 | right[possible].astype(np.int64) << 1
     pairs = np.unique(pairs | by_grams[possible])
-    left, right, by_grams = pairs >> 33, (pairs >> 1) & 0xFFFFFFFF, pairs & 1
+    left, right, is_near_by_grams = pairs >> 33, (pairs >> 1) & 0xFFFFFFFF, pairs & 1
     counts.compared += len(pairs)
     if not len(pairs):
         return
@@ -331,7 +331,7 @@ def _alike(
     second = [stored.codes[row] for row in right.tolist()]
     total = np.maximum(new.lengths[left] + stored.lengths[right], 1)
     rouge = 2 * similarity.common_lengths(first, second) / total
-    for place in np.flatnonzero((rouge > like.rouge_l) | (by_grams == 1)).tolist():
+    for place in np.flatnonzero((rouge > like.rouge_l) | (is_near_by_grams == 1)).tolist():
         row, other, value = int(left[place]), int(right[place]), float(rouge[place])
         if value > like.rouge_l:
             yield row, Match(other, "rouge_l", value)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from tutelage.problems.primer.cells import OPERATIONS, NumberRange, cell_table, depth_of
+from tutelage.problems.primer.cells import OPERATIONS, RANGES, NumberRange, cell_table, depth_of
 from tutelage.problems.primer.story import (
     HE,
     MAX_NUMBER,
@@ -80,8 +80,8 @@ def operations_of(story: Story) -> tuple[str, ...]:
 
 
 def _range_of(operation: str, operand: int) -> NumberRange | None:
-    ranges = OPERATIONS[operation].operands.items()
-    return next((name for name, (low, high) in ranges if low <= operand <= high), None)  # type: ignore[return-value]
+    limits = OPERATIONS[operation].operands
+    return next((name for name in RANGES if limits[name][0] <= operand <= limits[name][1]), None)
 
 
 def _read_sentence(sentence: str) -> _Told | None:
