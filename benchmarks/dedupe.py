@@ -126,7 +126,8 @@ def deduplicate(texts: list[str], likeness: Likeness, workers: int) -> tuple[lis
     seconds = time.perf_counter() - began
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return matches, {
-        "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds() - cpu, 2), "rows_per_second": round(len(texts) / seconds),
+        "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds() - cpu, 2),
+        "rows_per_second": round(len(texts) / seconds),
         "kept": sum(match is None for match in matches), "peak_gib": round((own + workers * children) / 2**20, 2),
         **vars(pool.counts),
     }  # fmt: skip
