@@ -43,9 +43,19 @@ class Comparison:
     unshared_first: int
     unshared_second: int
 
+    @property
+    def win_rate(self) -> float:
+        """Share of the problems that only the second solved."""
+        return self.only_second / self.n
+
+    @property
+    def lose_rate(self) -> float:
+        """Share of the problems that only the first solved."""
+        return self.only_first / self.n
+
     def to_json(self) -> dict[str, Any]:
         """All figures by name."""
-        return dict(self.__dict__)
+        return {**self.__dict__, "win_rate": self.win_rate, "lose_rate": self.lose_rate}
 
 
 def compare(

@@ -38,6 +38,7 @@ from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.style_report import measure_style, style_rows
 from tutelage.recipes.styles import styled_examples
+from tutelage.recipes.weighing import DynamicLossSettings
 from tutelage.records import Example, digest
 from tutelage.sampling.executing import ProgramRunner
 from tutelage.selection import examples as selection
@@ -47,8 +48,9 @@ NAME = "sft"
 
 
 class Config(
-    ProgramSettings, DataSettings, ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings
-):
+    DynamicLossSettings, ProgramSettings, DataSettings, ModelSettings, SamplerSettings, TrainingSettings,
+    EvaluationSettings, RunSettings,
+):  # fmt: skip
     """Settings of supervised fine-tuning."""
 
     max_new_tokens: int = setting(512, "Longest solution in evaluation.", unit="tokens", ge=1)

@@ -19,14 +19,15 @@ import functools
 import warnings
 
 from tutelage.selection.program_blocks import clean
-from tutelage.selection.program_names import is_dynamic, number_names, own_names
+from tutelage.selection.program_inlining import inline
+from tutelage.selection.program_names import OwnNames, is_dynamic, number_names, own_names
 from tutelage.selection.program_numbers import Numbers
 from tutelage.selection.program_rewriting import Fold, Rewriter
 from tutelage.selection.program_tree import walk
 
 MAX_SOURCE = 20_000
 """Longest program in characters; longer ones have no form."""
-_ROUNDS = 8
+_ROUNDS, _MAX_FORMS = 8, 1 << 16
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -35,9 +36,10 @@ def canonical_program(source: str, *, fold: Fold = "all") -> str | None:
 
     Args:
         source: the program.
-        fold: `all` works out every operation on literals; `inside` only those that are part of a larger expression,
-            so that `(16 - 3 - 4) * 2` stays as it is and only `x * (60 * 24)` changes. The first is shorter, the second
-            keeps apart two ways to calculate a number from literals.
+        fold: `all` works out every operation on literals, and leaves names of intermediate numbers. `inside` puts such
+            numbers in place of their names (`program_inlining`), and works out operations on literals only where they
+            are part of a larger expression: what is left is the calculation, however its parts are named, and
+            `(16 - 3 - 4) * 2` and `9 * 2` stay two.
 
     >>> canonical_program("total = 0  # start\\nfor i in range(3): total += 2 * i\\nprint(total)")
     'v0 = 0\\nfor v1 in range(3):\\n    v0 = v0 + v1 * 2\\nprint(v0)'
@@ -57,13 +59,31 @@ def _canonical(tree: ast.Module, fold: Fold) -> str:
     nodes = walk(tree)
     if is_dynamic(nodes):
         return ast.unparse(tree) or "pass"
+    own = own_names(tree)
+    written = (ast.unparse(tree), fold)
+    if written not in _FORMS:
+        if len(_FORMS) >= _MAX_FORMS:
+            _FORMS.clear()
+        _FORMS[written] = _rewritten(tree, nodes, own, fold)
+    return _FORMS[written]
+
+
+_FORMS: dict[tuple[str, Fold], str] = {}
+"""Forms of programs whose names are numbered already: most samples of a problem differ in names and remarks only."""
+
+
+def _rewritten(tree: ast.Module, nodes: list[ast.AST], own: OwnNames, fold: Fold) -> str:
     for _ in range(_ROUNDS):
-        own = own_names(tree)
         numbers = Numbers(nodes, own)
-        Rewriter(numbers, fold).visit(tree)
+        rewriter = Rewriter(numbers, fold)
+        rewriter.visit(tree)
         dropped = clean(tree, own, numbers)
+        if fold == "inside" and inline(tree, own, numbers, rewriter.expression):
+            rewriter.visit(tree)
+            dropped |= clean(tree, own, numbers)
         nodes = walk(tree)
         if not dropped & {node.id for node in nodes if type(node) is ast.Name and not isinstance(node.ctx, ast.Load)}:
             break  # otherwise the order of bindings, by which names are numbered, is another now
+        own = own_names(tree)
     number_names(nodes, own)
     return ast.unparse(tree) or "pass"

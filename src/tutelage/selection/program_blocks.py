@@ -94,6 +94,10 @@ class _Sweeper:
                 self._drop(dropped)
                 self.has_freed = True
                 return taken
+        if isinstance(statement, ast.If) and statement.orelse and isinstance(statement.body[-1], _LEAVES):
+            rest, statement.orelse = statement.orelse, []
+            self.has_freed = True
+            return [statement, *rest]
         return [statement]
 
     def _inside(self, statement: ast.stmt) -> None:

@@ -29,6 +29,8 @@ _MATH_FLOAT = frozenset(
 )  # fmt: skip
 _MATH_CONSTANTS = frozenset(("pi", "e", "tau", "inf", "nan"))
 OVERFLOW, ANY = "overflow", "any"
+MAX_BITS = 900
+"""Whole numbers of fewer bits can be made floats."""
 _NOTED = frozenset(
     (
         ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.AugAssign, ast.For, ast.AsyncFor, ast.comprehension, ast.Import,
@@ -231,14 +233,37 @@ class Numbers:
             return frozenset((ANY,))
         both = left | right
         is_mixed = bool(both & WHOLE) and not both <= WHOLE
+        is_mixed = is_mixed and not all(self._is_moderate(part) for part in (node.left, node.right))
         if isinstance(node.op, ast.Add | ast.Sub | ast.Mult):
             return frozenset((OVERFLOW,)) if is_mixed else frozenset()
         if isinstance(node.op, ast.Div | ast.FloorDiv | ast.Mod) and "complex" not in both:
             if not number_of(node.right):
                 return frozenset((ANY,))
             is_whole = both <= WHOLE and not isinstance(node.op, ast.Div)
-            return frozenset() if is_whole or both == FLOAT else frozenset((OVERFLOW,))
+            is_safe = is_whole or both == FLOAT or all(self._is_moderate(part) for part in (node.left, node.right))
+            return frozenset() if is_safe else frozenset((OVERFLOW,))
         return frozenset((ANY,))
+
+    def _is_moderate(self, node: ast.AST) -> bool:
+        """Whether a value is a float, or a whole number that surely fits into one."""
+        return self.kind(node) == FLOAT or self.bits(node) <= MAX_BITS
+
+    def bits(self, node: ast.AST, depth: int = 0) -> int:
+        """An upper bound of a whole number's bits; more than `MAX_BITS` where none is known."""
+        if depth > 20:
+            return MAX_BITS + 1
+        if isinstance(node, ast.Constant) and isinstance(node.value, int):
+            return node.value.bit_length()
+        if isinstance(node, ast.Name):
+            sources = self._sources.get(node.id, [])
+            is_one = len(sources) == 1 and isinstance(sources[0], ast.expr)
+            return self.bits(sources[0], depth + 1) if is_one else MAX_BITS + 1
+        if isinstance(node, ast.UnaryOp):
+            return self.bits(node.operand, depth + 1)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub | ast.Mult):
+            left, right = self.bits(node.left, depth + 1), self.bits(node.right, depth + 1)
+            return left + right if isinstance(node.op, ast.Mult) else max(left, right) + 1
+        return MAX_BITS + 1
 
     def is_still(self, node: ast.AST) -> bool:
         """Whether evaluating an expression changes nothing: numbers, names and known functions only."""

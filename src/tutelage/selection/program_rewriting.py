@@ -92,6 +92,8 @@ class Rewriter:
 
     def visit(self, node: ast.AST) -> ast.AST:
         """The node in its one form."""
+        if type(node) is ast.Constant or type(node) is ast.Name:
+            return node
         if isinstance(node, ast.ClassDef):
             self._class(node)
             return node
@@ -103,6 +105,12 @@ class Rewriter:
                 setattr(node, name, self.visit(value))
         method = _METHODS.get(type(node))
         return node if method is None else method(self, node)
+
+    def expression(self, node: ast.expr) -> ast.expr:
+        """An expression in its one form."""
+        found = self.visit(node)
+        assert isinstance(found, ast.expr)
+        return found
 
     def _class(self, node: ast.ClassDef) -> None:
         """Annotations of a class are read by what decorates it, so they stay."""

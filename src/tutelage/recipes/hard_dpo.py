@@ -1,0 +1,189 @@
+"""Preference tuning on hard cases: the 360 talk (2024), with the loss of ChatGLM-Math (arXiv 2404.02893 §4.3.3).
+
+    M after rejection tuning; its own samples
+    1. sample N = 10 paths of each problem, in each style, and grade them
+    2. a problem is hard where 0 < pass rate <= 0.5: by the grader, or by a reward model's or judge's cut
+    3. pairs of hard problems only, typed: precision, cot_wrong_pot_right, multistep_pot, plain
+    4. M' <- DPO + alpha NLL(chosen) from M, reference M
+    5. measure M and M' on the same problems: greedy, wins and losses; by difficulty (pass rate under M) the pass rate,
+       the entropy of answers and the number of distinct paths
+
+The comparison: `pairs=best-vs-worst` takes of every problem with a right and a wrong path the highest score against the
+lowest, which the talk found useless; step 5 is its diagnosis (answers of easy problems collapse).
+
+Deviations: the talk names the cases and no rule; hardness, types and thresholds are ours. 2404.02893 writes
+`lambda L_DPO + L_CE`: lambda = 1 / alpha here, up to the scale of the learning rate.
+
+Cost: problems x N samples, and test problems x `diversity_samples` before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import field_validator
+
+from tutelage.config.settings import (
+    DataSettings,
+    EvaluationSettings,
+    ModelSettings,
+    ProgramSettings,
+    RunSettings,
+    SamplerSettings,
+    TrainingSettings,
+    setting,
+)
+from tutelage.errors import NothingToLearn
+from tutelage.evaluation.comparisons import compare
+from tutelage.recipes import learn
+from tutelage.recipes.answer_spread import Spread, measure_spread, spread_by_difficulty
+from tutelage.recipes.bench import Bench, Weights
+from tutelage.recipes.estimate import Workload
+from tutelage.recipes.measure import measure
+from tutelage.recipes.path_drawing import Drawn, draw
+from tutelage.recipes.report import IterationReport, ReportBuilder
+from tutelage.recipes.scoring import open_reader
+from tutelage.selection.difficulty import make_groups
+from tutelage.selection.hard_pairs import PAIR_TYPES, HardPairs, PairType, best_versus_worst, hard_pairs, stage_of
+from tutelage.text.programs import Style
+
+NAME = "hard-dpo"
+CHATGLM = "arXiv 2404.02893"
+
+
+class Config(
+    ProgramSettings, DataSettings, ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings
+):
+    """Settings of preference tuning on hard cases."""
+
+    pairs: Literal["hard", "best-vs-worst"] = setting(
+        "hard", "Pairs of hard problems, or the comparison: best against worst of every problem.", source="the 360 talk"
+    )
+    num_samples: int = setting(10, "Paths of each problem and style.", source="the 360 talk: 10", ge=1)
+    temperature: float = setting(0.7, "Temperature of these.", gt=0, le=5)
+    top_p: float = setting(1.0, "Nucleus of sampling.", gt=0, le=1)
+    max_new_tokens: int = setting(512, "Longest solution.", unit="tokens", ge=1)
+    styles: list[Style] = setting(["cot"], "What is asked for: cot (prose), pot (a program), mixed.")
+    types: list[PairType] = setting(list(PAIR_TYPES), "Which types of hard pairs are made.", source="the 360 talk")
+    pairs_per_problem: int = setting(4, "Most pairs of a hard problem.", ge=1)
+    reward_model: str | None = setting(
+        None, "Reward model (a run or folder): best and worst are by its score; none takes the grader's."
+    )
+    hardness: Literal["grader", "reward_model"] = setting(
+        "grader", "Who says that a path passes: the grader, or the reward model's `pass_score`.",
+        source="the 360 talk: its judge",
+    )  # fmt: skip
+    pass_score: float = setting(0.0, "Score from which a path passes, with hardness=reward_model.")
+    loss: Literal["dpo_nll", "dpo", "ipo"] = setting(
+        "dpo_nll", "DPO with the auxiliary NLL, or a baseline.", source=CHATGLM
+    )
+    beta: float = setting(0.5, "Strength of the pull to the reference.", source=f"{CHATGLM}: 0.5, 1 or 2", gt=0)
+    alpha: float = setting(1.0, "Weight of the auxiliary NLL.", source=f"{CHATGLM}: 1/lambda, lambda 0.5 to 1.5", ge=0)
+    nll_average: Literal["sequence", "token"] = setting("sequence", "NLL per token of each sequence, or of the batch.")
+    learning_rate: float = setting(1e-6, "Peak learning rate.", source=f"{CHATGLM}: 1e-6", gt=0, le=1)
+    batch_size: int = setting(64, "Pairs in one optimizer step.", source=f"{CHATGLM}: 64", ge=1)
+    max_steps: int = setting(500, "Most optimizer steps.", unit="steps", source=f"{CHATGLM}: 500", ge=1)
+    diversity_samples: int = setting(10, "Samples of each test problem that show how answers spread; 0: none.", ge=0)
+    choose_step_every: None = setting(None, "Not used here: training goes to its end.")
+
+    @field_validator("styles", "types")
+    @classmethod
+    def _each_once(cls, value: list[Any]) -> list[Any]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("name one or more, each once")
+        return value
+
+    def workload(self, num_train: int, num_test: int) -> Workload:
+        """What a run does at most."""
+        pairs = num_train * (self.pairs_per_problem if self.pairs == "hard" else 1)
+        steps = min(self.max_steps, -(-int(self.epochs * pairs) // self.batch_size))
+        drawn = num_train * self.num_samples * len(self.styles)
+        measured = 2 * num_test * (1 + self.eval_samples + self.diversity_samples)
+        return Workload(drawn + measured, pairs, steps, self.batch_size)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on the test problems: its report, and how its answers spread."""
+
+    figures: IterationReport
+    spread: Mapping[str, Spread]
+
+
+def run(config: Config, bench: Bench) -> dict[str, Any]:
+    """Run the recipe; returns the report, which is also in the run folder.
+
+    Raises:
+        NothingToLearn: no hard problem, or no pair of it.
+    """
+    report = ReportBuilder(NAME, config, bench)
+    before = measured(config, bench, bench.base, IterationReport(0))
+    report.add(before.figures)
+    (drawn,) = draw(config, bench, [""], bench.train)
+    report.count(drawn.verdicts.values())
+    pairing = make_pairs(config, bench, drawn)
+    bench.run.append_many("pairs", pairing.pairs)
+    if not pairing.pairs:
+        raise no_pair(config, pairing)
+    weights, figures = learn.from_pairs(config, bench, bench.base, pairing.pairs, iteration=1)
+    figures.pairing = pairing.counts
+    after = measured(config, bench, weights, figures)
+    report.add(after.figures)
+    whole = {**report.finish(), "hard": card_of(config, before, after)}
+    bench.run.write_report(whole)
+    return whole
+
+
+def make_pairs(config: Config, bench: Bench, drawn: Drawn) -> HardPairs:
+    """Steps 2 and 3."""
+    completions, verdicts = drawn.completions, drawn.verdicts
+    reader = open_reader(config, bench)
+    scores = reader.scores(bench, completions, name="reward") if reader is not None and completions else {}
+    stage = stage_of(f"{config.pairs}-pairs", completions)
+    if config.pairs == "best-vs-worst":
+        return best_versus_worst(bench.train, verdicts, completions, scores=scores, stage=stage, seed=config.seed)
+    groups = make_groups(completions, verdicts)
+    bench.run.append_many("groups", groups)
+    rates: dict[str, float | None] = {group.problem_id: group.pass_rate for group in groups}
+    if config.hardness == "reward_model":
+        passed = {key for key, value in scores.items() if value >= config.pass_score}
+        rates = {g.problem_id: len(passed.intersection(g.completion_ids)) / len(g.completion_ids) for g in groups}
+    return hard_pairs(
+        bench.train, verdicts, completions, rates=rates, count=config.pairs_per_problem, stage=stage, types=config.types
+    )
+
+
+def measured(config: Config, bench: Bench, weights: Weights, figures: IterationReport) -> Measured:
+    """Step 5 for one model."""
+    measure(config, bench, weights, figures)
+    if not config.diversity_samples:
+        return Measured(figures, {})
+    return Measured(figures, measure_spread(config, bench, weights, name=f"it{figures.iteration}-spread"))
+
+
+def card_of(config: Config, before: Measured, after: Measured) -> dict[str, Any]:
+    """Wins and losses, and the diagnosis by difficulty."""
+    assert before.figures.greedy is not None and after.figures.greedy is not None
+    first, second = before.figures.greedy.per_problem, after.figures.greedy.per_problem
+    result = compare(first, second, seed=config.seed) if len(first.keys() & second.keys()) > 1 else None
+    return {
+        "pairs": config.pairs,
+        "win_rate": None if result is None else result.win_rate,
+        "lose_rate": None if result is None else result.lose_rate,
+        "by_difficulty": spread_by_difficulty(before.spread, after.spread),
+    }
+
+
+def no_pair(config: Config, pairing: HardPairs) -> NothingToLearn:
+    """The error that says why there is no pair, and what to try."""
+    shown = ", ".join(f"{count} {name}" for name, count in pairing.counts.items() if count)
+    if config.pairs == "best-vs-worst":
+        what, advice = "no problem has both a right and a wrong path", "draw more samples, or raise the temperature"
+    elif not pairing.counts.get("hard"):
+        what = "no problem is hard for this model: none has a pass rate above 0 and up to 0.5"
+        advice = "give it harder problems (or easier ones, if most are unsolved), or draw more samples"
+    else:
+        what, advice = "no hard problem has a pair of the types asked for", "name more types, or sample pot beside cot"
+    return NothingToLearn(what, seen=shown, expected="some hard problems with a right and a wrong path", advice=advice)
