@@ -72,7 +72,10 @@ class Fault(BaseException):
 
 @pytest.mark.parametrize("advantage", ["gae", pytest.param("grpo", marks=pytest.mark.slow)])
 def test_a_run_killed_anywhere_ends_with_the_same_results(tmp_path: Path, advantage, monkeypatch, results_of) -> None:
-    config = config_of(advantage=advantage, data="primer:train?n=12", problems_per_iteration=6, num_samples=3)
+    config = config_of(
+        advantage=advantage, data="primer:train?n=12", eval_data="primer:dev?n=4", problems_per_iteration=5,
+        num_samples=3, max_new_tokens=40, kl_problems=3,
+    )  # fmt: skip
     events, fail_at = [], None
 
     def wrapped(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +93,7 @@ def test_a_run_killed_anywhere_ends_with_the_same_results(tmp_path: Path, advant
     run_in(config, tmp_path / "whole")
     expected, total = everything(results_of, tmp_path / "whole"), len(events)
     # Right after the trajectories of a round are written, in mid-fit, between the rounds, and in the second round.
-    for moment in range(7, total, total // 5):
+    for moment in range(9, total, total // 3):
         events, fail_at = [], moment
         folder = tmp_path / f"at-{moment}"
         with pytest.raises(Fault):
