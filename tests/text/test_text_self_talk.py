@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tutelage.problems.primer import annotate_problem, primer_problems
 from tutelage.text.extraction import extract
-from tutelage.text.self_talk import Thought, body_and_ending, inner_talk, second_thoughts
+from tutelage.text.self_talk import Piece, Thought, body_and_ending, inner_talk, joined, second_thoughts
 
 THOUGHTS = [
     Thought("9+7=16", 0, False, "+7", "use -7"),
@@ -14,16 +14,16 @@ THOUGHTS = [
 
 
 def test_feedback_follows_its_step() -> None:
-    assert inner_talk(THOUGHTS, "answer: 6", "primer", "all") == (
+    assert joined(inner_talk(THOUGHTS, "answer: 6", "primer", "all")) == (
         "9+7=16\nstep 1: +7 wrong, use -7.\n9-7=2\nstep 1: -7 correct.\n2*3=6\nstep 2: *3 correct.\nanswer: 6"
     )
-    assert inner_talk(THOUGHTS, "answer: 6", "primer", "wrong") == (
+    assert joined(inner_talk(THOUGHTS, "answer: 6", "primer", "wrong")) == (
         "9+7=16\nstep 1: +7 wrong, use -7.\n9-7=2\n2*3=6\nanswer: 6"
     )
 
 
 def test_plain_words() -> None:
-    text = inner_talk(THOUGHTS[:2], "The answer is 2.", "labelled", "all")
+    text = joined(inner_talk(THOUGHTS[:2], "The answer is 2.", "labelled", "all"))
     assert text.split("\n") == [
         "9+7=16", "Wait, this step is wrong. use -7 I will do it again.", "9-7=2", "Let me check this. It is right.",
         "The answer is 2.",
@@ -32,12 +32,19 @@ def test_plain_words() -> None:
 
 def test_second_thoughts_hold_one_answer() -> None:
     wrong, right = "9+7=16\nanswer: 16", "9-7=2\nanswer: 2"
-    assert second_thoughts(wrong, right, "primer") == "9+7=16\nverdict: wrong\n9-7=2\nanswer: 2"
-    assert second_thoughts(right, "9-7=2\n answer: 2", "primer") == "9-7=2\nverdict: correct\nanswer: 2"
+    assert second_thoughts(wrong, right, "primer") == [
+        Piece("9+7=16", True), Piece("verdict: wrong"), Piece("9-7=2\nanswer: 2")
+    ]  # fmt: skip
+    assert joined(second_thoughts(right, "9-7=2\n answer: 2", "primer")) == "9-7=2\nverdict: correct\nanswer: 2"
+
+
+def test_only_what_is_taken_back_is_an_error() -> None:
+    pieces = inner_talk(THOUGHTS, "answer: 6", "primer", "all")
+    assert [piece.text for piece in pieces if piece.is_error] == ["9+7=16"]
 
 
 def test_the_answer_is_read_behind_the_talk() -> None:
-    text = inner_talk(THOUGHTS, "answer: 6", "primer", "all")
+    text = joined(inner_talk(THOUGHTS, "answer: 6", "primer", "all"))
     assert extract(text).answer == "6"
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,7 +48,7 @@ from tutelage.recipes.self_talk_report import compare_arms, measure_arm, measure
 from tutelage.recipes.self_talk_smoothing import SMOOTHER, smoothed_texts
 from tutelage.recipes.strategy_stage import Seat
 from tutelage.records import Example, SamplingParams, digest, record_id
-from tutelage.text.self_talk import body_and_ending, inner_talk, second_thoughts
+from tutelage.text.self_talk import Piece, body_and_ending, inner_talk, joined, second_thoughts
 
 NAME = "self-talk"
 PAPER = "arXiv 2411.16579"
@@ -64,6 +65,10 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
         source=f"{PAPER}: a model",
     )  # fmt: skip
     feedback: Literal["all", "wrong"] = setting("all", "Feedback on every step, or on wrong ones only.")
+    learn_errors: bool = setting(
+        True, "Whether steps that are taken back are learnt too; false leaves them out of the loss.",
+        source="ours; not stated",
+    )  # fmt: skip
     num_samples: int = setting(5, "First solutions of each problem.", ge=1)
     temperature: float = setting(0.7, "Temperature of first solutions.", gt=0, le=5)
     num_wrong: int = setting(2, "Most wrong first solutions of a problem that are gone through.", ge=0)
@@ -99,10 +104,10 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
 
 @dataclass(frozen=True)
 class Talk:
-    """A train of thought that may be learnt from, and its text."""
+    """A train of thought that may be learnt from, and its text in pieces; a smoothed text is one piece."""
 
     train: Train
-    text: str
+    pieces: tuple[Piece, ...]
 
 
 def run(config: Config, bench: Bench) -> dict[str, Any]:
@@ -165,34 +170,45 @@ def write_all(config: Config, bench: Bench, trains: list[Train]) -> list[Talk]:
     """The texts of the trains that ended right: from a template, or smoothed by a model and checked again."""
     form = critique_form(bench.prompter)
     right = [train for train in trains if train.end == "right"]
-    drafts = [inner_talk(t.thoughts, ending_of(t), form, config.feedback) for t in right]
+    drafts = [
+        tuple(inner_talk(train.thoughts, body_and_ending(train.last.text)[1], form, config.feedback)) for train in right
+    ]
     if config.smoother is None:
         return [Talk(train, draft) for train, draft in zip(right, drafts, strict=True)]
     smoother = seat_of(config, bench, config.smoother, 0.0, config.max_new_tokens)
-    texts = smoothed_texts(bench, smoother, [(t.root, draft) for t, draft in zip(right, drafts, strict=True)],
+    texts = smoothed_texts(bench, smoother, [(t.root, joined(draft)) for t, draft in zip(right, drafts, strict=True)],
                            seed=config.seed, player=SMOOTHER)  # fmt: skip
-    return [Talk(train, text) for train, text in zip(right, texts, strict=True) if text is not None]
-
-
-def ending_of(train: Train) -> str:
-    """What stands after the last step of the final solution."""
-    return body_and_ending(train.last.text)[1]
+    return [Talk(train, (Piece(text),)) for train, text in zip(right, texts, strict=True) if text is not None]
 
 
 def examples_of(talks: list[Talk], arm: str, bench: Bench, config: Config) -> list[Example]:
     """The trains as one arm learns them, each after the plain prompt of its problem."""
     form = critique_form(bench.prompter)
-    stage = digest([arm, config.feedback, config.smoother, [talk.train.root.id for talk in talks]])
+    stage = digest([arm, config.feedback, config.smoother, config.learn_errors, [t.train.root.id for t in talks]])
     examples = []
     for talk in talks:
         root, last = talk.train.root, talk.train.last
-        text = {"self-talk": talk.text, "self-correct": second_thoughts(root.text, last.text, form)}.get(arm, last.text)
-        target = target_ids(bench.prompter, text)
+        pieces: Sequence[Piece] = (Piece(last.text.strip()),)
+        if arm != "plain":
+            pieces = talk.pieces if arm == "self-talk" else second_thoughts(root.text, last.text, form)
+        ids, weights = tokens_of(bench, pieces, config.learn_errors)
         examples.append(
-            Example(record_id(stage, root.problem_id, root.id), root.problem_id, root.prompt_ids, target,
-                    (1.0,) * len(target), arm, root.id)
+            Example(record_id(stage, root.problem_id, root.id), root.problem_id, root.prompt_ids, ids, weights, arm,
+                    root.id)
         )  # fmt: skip
     return examples
+
+
+def tokens_of(bench: Bench, pieces: Sequence[Piece], learn_errors: bool) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Token ids of a text with its end token, and the loss weight of each: 0 for errors that are not to be learnt."""
+    ids: list[int] = []
+    weights: list[float] = []
+    for number, piece in enumerate(pieces):
+        text = piece.text + ("\n" if number + 1 < len(pieces) else "")
+        *own, end = target_ids(bench.prompter, text)
+        ids += own
+        weights += [0.0 if piece.is_error and not learn_errors else 1.0] * len(own)
+    return (*ids, end), (*weights, 1.0)
 
 
 def counted(trains: list[Train], talks: list[Talk]) -> dict[str, Any]:

@@ -36,29 +36,42 @@ class Thought:
     explanation: str = ""
 
 
-def inner_talk(thoughts: Sequence[Thought], ending: str, form: CritiqueForm, feedback: Feedback) -> str:
-    """Steps with their feedback, then the ending.
+@dataclass(frozen=True)
+class Piece:
+    """Some lines of a text; `is_error` where they hold a mistake that is taken back later."""
+
+    text: str
+    is_error: bool = False
+
+
+def inner_talk(thoughts: Sequence[Thought], ending: str, form: CritiqueForm, feedback: Feedback) -> list[Piece]:
+    """Steps with their feedback, then the ending; the lines of a text, in order.
 
     Args:
         ending: what follows the last step: the answer line.
         feedback: on all steps, or on wrong ones only.
     """
-    parts = []
+    pieces = []
     for thought in thoughts:
-        parts.append(thought.text)
+        pieces.append(Piece(thought.text, not thought.is_right))
         if feedback == "all" or not thought.is_right:
-            parts.append(_primer_feedback(thought) if form == "primer" else _spoken_feedback(thought))
-    return "\n".join([*parts, ending.strip()]).strip()
+            pieces.append(Piece(_primer_feedback(thought) if form == "primer" else _spoken_feedback(thought)))
+    return [*pieces, Piece(ending.strip())]
 
 
-def second_thoughts(first: str, last: str, form: CritiqueForm) -> str:
+def second_thoughts(first: str, last: str, form: CritiqueForm) -> list[Piece]:
     """A solution, the verdict on it, and the right one; the same solution twice stands once, found right."""
     steps, ending = body_and_ending(first)
     if "".join(first.split()) == "".join(last.split()):
         said = "verdict: correct" if form == "primer" else "I have gone through these steps again, and they are right."
-        return "\n".join(part for part in (steps, said, ending) if part)
+        return [Piece(part) for part in (steps, said, ending) if part]
     said = "verdict: wrong" if form == "primer" else "Wait, there is a mistake in this. I will solve it again."
-    return "\n".join(part for part in (steps, said, last.strip()) if part)
+    return [*([Piece(steps, True)] if steps else []), Piece(said), Piece(last.strip())]
+
+
+def joined(pieces: Sequence[Piece]) -> str:
+    """The pieces as one text."""
+    return "\n".join(piece.text for piece in pieces).strip()
 
 
 def body_and_ending(text: str) -> tuple[str, str]:
