@@ -91,7 +91,7 @@ def harvest(practice: Practice, *, round: int, max_solutions: int | None, learn_
             crop.examples.append(_example(stage, completion, plain, origin))
         for repair in one.repairs:
             if learn_refining:
-                crop.examples += [_example(stage, kept, kept.prompt_ids, "refining") for kept in repair.kept]
+                crop.examples.extend(_example(stage, kept, kept.prompt_ids, "refining") for kept in repair.kept)
             if repair.kept:
                 crop.pairs.append(_pair(stage, repair, round))
             if repair.right and repair.judgement.said and repair.judgement.critique is not None:
