@@ -9,8 +9,8 @@
     5. M <- supervised fine-tuning of M on gold solutions + union (prompt masked)
     6. measure before and after; report who gave what, and how distinct paths grow with the number of samples
 
-Baselines by `select`: `all` keeps every right path (RFT without deduplication), `one-sampler` diverse paths of the first
-sampler only; `tutelage run sft` learns from gold alone.
+Baselines by `select`: `all` keeps every right path (RFT without deduplication), `one-sampler` the first sampler's
+diverse paths only; `tutelage run sft` learns from gold alone.
 
 Deviations: RFT fine-tunes the pre-trained base; `model` says what is tuned here. Paths without equations are known by
 their text (RFT: one empty key for all). Paths of a sampler with another tokenizer are tokenized again, and counted.

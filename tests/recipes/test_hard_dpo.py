@@ -1,0 +1,137 @@
+"""hard-dpo from end to end: on primer, in rehearsal on three architectures, interrupted, and where nothing is hard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from tutelage.cli.backends import open_bench
+from tutelage.errors import NothingToLearn
+from tutelage.recipes import hard_dpo
+from tutelage.recipes.answer_spread import Spread, entropy, spread_by_difficulty
+from tutelage.recipes.progress import SilentProgress
+from tutelage.records import Group, PreferencePair, Verdict
+from tutelage.store.run import Run
+
+
+@pytest.fixture
+def hard_config() -> Callable[..., hard_dpo.Config]:
+    """A function that makes the config of a small run on primer, changed by keywords."""
+
+    def make(**changes: Any) -> hard_dpo.Config:
+        settings: dict[str, Any] = dict(
+            model="primer", data="primer:train?n=10", eval_data="primer:dev?n=4", num_samples=5, temperature=1.0,
+            max_new_tokens=64, batch_size=4, epochs=1.0, learning_rate=1e-4, eval_samples=0, diversity_samples=3,
+            checkpoint_every=1,
+        )  # fmt: skip
+        return hard_dpo.Config(**{**settings, **changes})
+
+    return make
+
+
+def run(config: hard_dpo.Config, folder: Path, *, resume: bool = False) -> dict[str, Any]:
+    with open_bench(config, recipe=hard_dpo.NAME, folder=folder, progress=SilentProgress(), resume=resume) as bench:
+        return hard_dpo.run(config, bench)
+
+
+def test_only_hard_problems_make_pairs_and_the_diagnosis_is_there(tmp_path, hard_config) -> None:
+    report = run(hard_config(), tmp_path / "run")
+    store = Run.open(tmp_path / "run")
+    rates = {group.problem_id: group.pass_rate for group in store.read("groups", Group)}
+    verdicts = {v.completion_id: v for v in store.read("verdicts", Verdict)}
+    pairs = list(store.read("pairs", PreferencePair))
+    assert pairs
+    for pair in pairs:
+        assert 0 < rates[pair.problem_id] <= 0.5
+        assert verdicts[pair.chosen_id].is_correct and not verdicts[pair.rejected_id].is_correct
+    counts = report["iterations"][1]["pairing"]
+    assert counts["hard"] == sum(0 < rate <= 0.5 for rate in rates.values())
+    assert counts["pairs"] == len(pairs) == sum(counts[kind] for kind in hard_dpo.PAIR_TYPES)
+    card = report["hard"]
+    assert sum(row["problems"] for row in card["by_difficulty"]) == 4
+    assert 0 <= card["lose_rate"] <= 1 and 0 <= card["win_rate"] <= 1
+    assert card["win_rate"] - card["lose_rate"] == pytest.approx(report["paired_test"]["difference"])
+
+
+def test_the_comparison_takes_one_pair_of_every_mixed_problem(tmp_path, hard_config) -> None:
+    report = run(hard_config(pairs="best-vs-worst", diversity_samples=0), tmp_path / "run")
+    counts = report["iterations"][1]["pairing"]
+    assert counts["pairs"] == counts["problems"] - counts["one_sided"] > 0
+    assert all(row["problems"] == 0 for row in report["hard"]["by_difficulty"])
+
+
+OWN = [{"question": f"Tim has {a} pens and gets {b} more. How many?", "answer": f"{a} and {b} more.\n#### {a + b}"}
+       for a in range(2, 8) for b in (3, 9)]  # fmt: skip
+SCRIPT = """
+def answer(request):
+    good = request.metadata["answer"]
+    return "Final answer: " + (good if request.index % SHARE == 0 else f"{good}.01" if request.index == 1 else "1000")
+"""
+
+
+def scripted(tmp_path: Path, share: int) -> dict[str, Any]:
+    """Data and a sampler that is right in every `share`-th sample."""
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in OWN))
+    (tmp_path / "script.py").write_text(SCRIPT.replace("SHARE", str(share)))
+    return dict(data=f"gsm8k:{tmp_path}/own.jsonl", eval_data=None, dev_size=3,
+                sampler=f"scripted:{tmp_path}/script.py:answer", diversity_samples=0)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "phi3"])
+def test_every_stage_runs_on_a_real_architecture(tmp_path, kind, tiny_model_dir, hard_config) -> None:
+    config = hard_config(model=str(tiny_model_dir(kind)), pairs_per_problem=2, **scripted(tmp_path, 4))
+    report = run(config, tmp_path / "run")
+    assert report["iterations"][1]["steps"] >= 3
+    counts = report["iterations"][1]["pairing"]
+    assert counts["hard"] == 9 and counts["precision"] == 9 and counts["plain"] == 9
+    AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoints" / "it1")
+
+
+@pytest.mark.parametrize("share, message", [(1, "no problem is hard"), (100, "no problem is hard")])
+def test_no_hard_problem_is_told(tmp_path, tiny_model_dir, hard_config, share, message) -> None:
+    changes = scripted(tmp_path, share)
+    if share == 100:
+        (tmp_path / "script.py").write_text("def answer(request):\n    return 'Final answer: 1000'\n")
+    with pytest.raises(NothingToLearn, match=message) as caught:
+        run(hard_config(model=str(tiny_model_dir("llama")), **changes), tmp_path / "run")
+    assert "9 all_right" in str(caught.value) or "9 unsolved" in str(caught.value)
+
+
+def test_a_run_that_is_killed_and_resumed_ends_the_same(tmp_path, hard_config, results_of, monkeypatch) -> None:
+    config = hard_config(data="primer:train?n=8", num_samples=4, diversity_samples=2)
+    run(config, tmp_path / "whole")
+    expected, original, left = results_of(tmp_path / "whole"), Run.metrics, 2
+
+    def failing(self, name, values, **where):
+        nonlocal left
+        original(self, name, values, **where)
+        left -= name == "train"
+        if left == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "metrics", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path / "part")
+    left = -1
+    run(config, tmp_path / "part", resume=True)
+    assert results_of(tmp_path / "part") == expected
+
+
+def test_entropy_and_means_by_difficulty_by_hand() -> None:
+    assert entropy("ab") == pytest.approx(0.693147, abs=1e-6) and entropy("aaaa") == 0 and entropy([]) == 0
+    before = {"p": Spread(0, 0.0, 1.0, 0), "q": Spread(0, 0.1, 0.5, 1), "r": Spread(4, 1.0, 0.0, 3)}
+    after = {"p": Spread(2, 0.5, 0.2, 1), "q": Spread(1, 0.3, 0.0, 2), "r": Spread(4, 1.0, 0.0, 1)}
+    rows = spread_by_difficulty(before, after)
+    assert rows[0] == {
+        "bin": 0,
+        "problems": 2,
+        "pass_rate": [0.05, 0.4],
+        "entropy": [0.75, 0.1],
+        "distinct": [0.5, 1.5],
+    }
+    assert rows[4]["distinct"] == [3.0, 1.0] and rows[1]["problems"] == 0 and rows[1]["entropy"] == [None, None]
