@@ -59,6 +59,7 @@ def test_paths_are_few_right_and_those_of_their_samplers(tmp_path, rft_config) -
     assert [row["iteration"] for row in report["iterations"]] == [0, 1]
 
 
+@pytest.mark.slow
 def test_baselines_keep_everything_or_ask_one_sampler(tmp_path, rft_config) -> None:
     every = run(rft_config(select="all", gold=False), tmp_path / "all")["paths"]
     assert every["kept"] == sum(part["correct"] for part in every["samplers"])
@@ -105,30 +106,32 @@ def test_every_stage_runs_on_a_real_architecture_with_another_tokenizers_sampler
     AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoints" / "it1")
 
 
-def test_a_run_that_is_killed_and_resumed_ends_the_same(tmp_path, rft_config, results_of, monkeypatch) -> None:
-    config = rft_config(dynamic_loss=True, epochs=2.0, data="primer:train?n=4", num_samples=3)
+@pytest.mark.parametrize("stop", [4, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_and_resumed_ends_the_same(tmp_path, rft_config, results_of, monkeypatch, stop) -> None:
+    config = rft_config(
+        dynamic_loss=True, epochs=2.0, data="primer:train?n=4", eval_data="primer:dev?n=2", num_samples=2,
+        samplers=["primer"],
+    )  # fmt: skip
     whole = run(config, tmp_path / "whole")
     assert len(whole["iterations"][1]["problems_by_hardness"]) == 2, "hardness is measured in both epochs"
-    expected, count = results_of(tmp_path / "whole"), 0
-    original = Run.metrics
+    expected, original, left = results_of(tmp_path / "whole"), Run.metrics, stop
 
     def failing(self, name, values, **where):
-        nonlocal count
+        nonlocal left
         original(self, name, values, **where)
-        count += name in ("train", "hardness")
-        if count == stop:
+        left -= name in ("train", "hardness")
+        if left == 0:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "metrics", failing)
-    for stop in (2, 4):
-        count, folder = 0, tmp_path / f"at-{stop}"
-        with pytest.raises(KeyboardInterrupt):
-            run(config, folder)
-        count = -1000
-        run(config, folder, resume=True)
-        assert results_of(folder) == expected
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path / "part")
+    left = -1
+    run(config, tmp_path / "part", resume=True)
+    assert results_of(tmp_path / "part") == expected
 
 
+@pytest.mark.slow
 def test_the_dynamic_loss_reports_curves_by_hardness(tmp_path, rft_config) -> None:
     report = run(rft_config(dynamic_loss=True, styles=["cot", "pot"], num_samples=2, samplers=[]), tmp_path / "run")
     row = report["iterations"][1]

@@ -58,6 +58,7 @@ def test_only_hard_problems_make_pairs_and_the_diagnosis_is_there(tmp_path, hard
     assert card["win_rate"] - card["lose_rate"] == pytest.approx(report["paired_test"]["difference"])
 
 
+@pytest.mark.slow
 def test_the_comparison_takes_one_pair_of_every_mixed_problem(tmp_path, hard_config) -> None:
     report = run(hard_config(pairs="best-vs-worst", diversity_samples=0), tmp_path / "run")
     counts = report["iterations"][1]["pairing"]
@@ -103,7 +104,10 @@ def test_no_hard_problem_is_told(tmp_path, tiny_model_dir, hard_config, share, m
 
 
 def test_a_run_that_is_killed_and_resumed_ends_the_same(tmp_path, hard_config, results_of, monkeypatch) -> None:
-    config = hard_config(data="primer:train?n=8", num_samples=4, diversity_samples=2)
+    config = hard_config(
+        data="primer:train?n=6", eval_data="primer:dev?n=2", num_samples=4, diversity_samples=2, pairs="best-vs-worst",
+        batch_size=1, max_steps=3,
+    )  # fmt: skip
     run(config, tmp_path / "whole")
     expected, original, left = results_of(tmp_path / "whole"), Run.metrics, 2
 

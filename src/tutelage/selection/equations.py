@@ -27,13 +27,14 @@ TOLERANCE = Fraction(1, 1000)
 """Largest |lhs - rhs| of an equation that holds. Source: the code of arXiv 2308.01825."""
 MAX_TEXT, MAX_LINE, MAX_SIDE = 20_000, 4_000, 200
 """Characters of a text, of a line and of one side of an equation that are read."""
-_MAX_PARTS = 40
+_MAX_PARTS, UNKNOWN = 40, "?"
 _ANNOTATION = re.compile(r"<<([^<>\n]{1,200})>>")
 _REPLACED: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"^\s*[-*•]\s+"), ""),
-    (re.compile(r"\\[dtc]?frac\s*\{\s*([\d.]+)\s*\}\s*\{\s*([\d.]+)\s*\}"), r"\1/\2"),
+    (re.compile(r"\\[dtc]?frac\s*\{\s*([\d.]+)\s*\}\s*\{\s*([\d.]+)\s*\}"), r"(\1/\2)"),
     (re.compile(r"\\[dtc]?frac\s*\{([^{}]{1,60})\}\s*\{([^{}]{1,60})\}"), r"((\1)/(\2))"),
     (re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{[^{}]{0,80}\}"), " "),
+    (re.compile(r"(?<=[\d%)])\s+of\s+(?=[\d$(])"), "*"),
     (re.compile(r"/\s*(?=[A-Za-z])[A-Za-z]+"), " "),
     (re.compile(r"\\times|\\cdot|×|·|✕|(?<=[0-9)\s])[xX](?=\s*[\d(.$])"), "*"),
     (re.compile(r"\\div|÷"), "/"),
@@ -92,7 +93,11 @@ def read_equation(written: str) -> Equation:
 
 def _agree(left: str, right: str) -> bool:
     values = _value(left), _value(right)
-    return values[0] is not None and values[1] is not None and abs(values[0] - values[1]) < TOLERANCE
+    if values[0] is None or values[1] is None:
+        return False
+    # `0.4 * 100 = 40%` and `0.4 = 40%` are both written.
+    hundredfold = right.endswith("%") and abs(values[0] - 100 * values[1]) < TOLERANCE
+    return abs(values[0] - values[1]) < TOLERANCE or hundredfold
 
 
 @functools.lru_cache(maxsize=1 << 15)
@@ -119,7 +124,7 @@ def _in_line(line: str) -> tuple[Equation, ...]:
         elif sign:
             sides[-1].sign(sign)
         elif word or other:
-            sides[-1].word(is_unit=bool(word))
+            sides[-1].word(word)
         del blank
     found = []
     for left, right in itertools.pairwise(sides):
@@ -133,29 +138,44 @@ def _in_line(line: str) -> tuple[Equation, ...]:
 class _Side:
     """One side of an `=` in prose: runs of arithmetic, cut where something else stands.
 
-    A word after a number is its unit and does not end the run; a word before one, or two numbers in a row, do.
+    A word after a number is its unit and does not end the run; a word before one, or two numbers in a row, do. A single
+    letter is an unknown, and a word before a bracket a function: the run with it has no value.
     """
 
     def __init__(self) -> None:
         self.runs: list[list[str]] = [[]]
+        self._follows_word = False
+
+    def _last(self) -> str:
+        return self.runs[-1][-1] if self.runs[-1] else ""
+
+    def _is_after_number(self) -> bool:
+        last = self._last()
+        return bool(last) and (last[-1].isdigit() or last[-1] in ")%")
 
     def number(self, text: str) -> None:
-        """Add a number; after another one it begins a new run."""
-        if self.runs[-1] and (self.runs[-1][-1][-1].isdigit() or self.runs[-1][-1][-1] in ")%"):
-            self.runs.append([])
+        """Add a number; right after another one it may be a mixed fraction, and the run has no value."""
+        if self._is_after_number():
+            self.runs.append([] if self._follows_word else [UNKNOWN])
         self.runs[-1].append(text)
+        self._follows_word = False
 
     def sign(self, text: str) -> None:
         """Add an operator or a bracket; an opening one after a number is a product or a remark, so it begins a run."""
-        if text == "(" and self.runs[-1] and (self.runs[-1][-1][-1].isdigit() or self.runs[-1][-1][-1] in ")%"):
+        if text == "(" and self._follows_word:
+            self.runs.append([UNKNOWN])
+        elif text == "(" and self._is_after_number():
             self.runs.append([])
         self.runs[-1].append(text)
+        self._follows_word = False
 
-    def word(self, *, is_unit: bool) -> None:
-        """End the run, unless the word is the unit of a number."""
-        last = self.runs[-1][-1] if self.runs[-1] else ""
-        if not (is_unit and last and (last[-1].isdigit() or last[-1] in ")%")):
+    def word(self, text: str) -> None:
+        """End the run, unless the word is the unit of a number; a sign that is no word has the empty text."""
+        if (len(text) == 1 and text.isalpha()) or text == "of":
+            self.runs[-1].append(UNKNOWN)
+        elif not (text and self._is_after_number()):
             self.runs.append([])
+        self._follows_word = bool(text)
 
     def end(self) -> str:
         """The arithmetic that this side ends with: what stands before `=`."""
@@ -172,7 +192,9 @@ class _Side:
 
     def start(self, left: str) -> str:
         """What this side begins with, a number or arithmetic: the longest that equals `left`, or else the longest."""
-        parts = next((run for run in self.runs if run), [])
-        texts = ["".join(parts[:length]) for length in range(min(len(parts), _MAX_PARTS), 0, -1)]
+        parts = next((run for run in self.runs if run), [])[:_MAX_PARTS]
+        if UNKNOWN in parts:
+            return ""
+        texts = ["".join(parts[:length]) for length in range(len(parts), 0, -1)]
         valued = [text for text in texts if _value(text) is not None]
         return next((text for text in valued if _agree(left, text)), valued[0] if valued else "")
