@@ -91,7 +91,8 @@ def _read(row: Row) -> CritiqueRow | UnreadableRow:
         id=str(fields.get("id") or f"{row.stem}-{row.index}"), question=fields["question"],
         answer=str(fields.get("answer") or ""), solution=fields["solution"], critique=critique, form=critique_form,
         way=str(fields.get("way") or ""), mistake=str(fields.get("mistake") or ""),
-        location=location if isinstance(location, int) else None, refined=str(fields.get("refined_solution") or ""),
+        location=location if isinstance(location, int) else None,
+        refined=str(fields.get("refined_solution") or fields.get("refined") or ""),
     )  # fmt: skip
 
 

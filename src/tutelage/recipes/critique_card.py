@@ -39,7 +39,7 @@ def rows_of(samples: Iterable[CritiqueSample]) -> list[CritiqueRow]:
             rows.append(
                 CritiqueRow(
                     sample.id, sample.question, sample.answer, sample.solution, critique, sample.form, sample.way,
-                    sample.mistake, sample.location,
+                    sample.mistake, sample.location, sample.refined,
                 )
             )  # fmt: skip
     return rows

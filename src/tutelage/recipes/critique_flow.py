@@ -189,14 +189,13 @@ class CritiqueFlow:
         """Stages 2 and 3 for one solution."""
         rules = self.rules
         judgement = yield from self.annotator.annotate(self.table, specimen)
-        graded: list[Verdict] = []
+        tries: tuple[Completion, ...] = ()
         if judgement.critique is not None:
             self.made.critiques.append(judgement.critique)
             contradicts = rules.check_final and judgement.is_right != specimen.verdict.is_correct
             if specimen.way != "right" and not contradicts and rules.min_right:
                 tries = yield from refinements(self.table, judgement, num=rules.num_refinements, params=rules.refine)
-                graded = [verdict for verdict in map(self.judge, tries) if verdict.is_usable]
-        return self._sample(specimen, judgement, graded)
+        return self._sample(specimen, judgement, tries)
 
     def _fate(self, specimen: Specimen, judgement: Judgement, num_right: int) -> Fate:
         if judgement.critique is None:
@@ -205,9 +204,12 @@ class CritiqueFlow:
             return "contradicts"
         return "kept" if specimen.way == "right" or num_right >= self.rules.min_right else "unhelpful"
 
-    def _sample(self, specimen: Specimen, judgement: Judgement, graded: Sequence[Verdict]) -> CritiqueSample:
+    def _sample(self, specimen: Specimen, judgement: Judgement, tries: Sequence[Completion]) -> CritiqueSample:
         solution, critique, problem = specimen.solution, judgement.critique, self.table.problem
-        num_right, prompter = sum(v.is_correct for v in graded), self.table.players[ACTOR].prompter
+        graded = [one for one in tries if self.judge(one).is_usable]
+        right = [one for one in graded if self.judge(one).is_correct]
+        refined = next((one.text for one in right if one.finish_reason == "stop"), "")
+        num_right, prompter = len(right), self.table.players[ACTOR].prompter
         return CritiqueSample(
             id=record_id(self.table.stage, problem.id, f"{solution.id}/sample"), problem_id=problem.id,
             question=shown_question(prompter, problem), answer=problem.answer, solution=quoted(prompter, solution.text),
@@ -215,7 +217,7 @@ class CritiqueFlow:
             location=specimen.location, mistake=specimen.mistake, critique=judgement.text.strip(), form=judgement.form,
             first_error=None if critique is None else critique.first_error, annotator=self.name,
             attempts=len(judgement.said), unreadable=judgement.unreadable, num_refined=len(graded),
-            num_right=num_right, fate=self._fate(specimen, judgement, num_right),
+            num_right=num_right, fate=self._fate(specimen, judgement, num_right), refined=quoted(prompter, refined),
         )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ class CritiqueSample(Record):
         unreadable: why each attempt that could not be read could not.
         num_refined, num_right: refinements that used the critique and could be graded, and how many were right.
         fate: see `Fate`.
+        refined: the first right refinement that used the critique; "" where there is none.
     """
 
     id: str
@@ -70,3 +71,4 @@ class CritiqueSample(Record):
     num_refined: int
     num_right: int
     fate: Fate
+    refined: str = ""
