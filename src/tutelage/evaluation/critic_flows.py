@@ -13,7 +13,7 @@ tokenized again by its reader, which the note of what the reader then writes say
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from tutelage.evaluation.strategy_names import Strategy
 from tutelage.records import Completion, Critique, Role, SamplingParams
 from tutelage.sampling.flows import Flow, together
 from tutelage.sampling.session import SampleRequest
-from tutelage.text.critiques import CritiqueForm, CritiqueText, Unreadable, read_critique, write_critique
+from tutelage.text.critiques import CritiqueForm, CritiqueText, read_critique, write_critique
 from tutelage.text.prompts import Prompt, tokenizer_digest
 
 Gate = Literal["all", "judged", "oracle"]
@@ -103,25 +103,70 @@ def judged_by(
     table: Table, solution: Completion, prompt: Prompt, *, player: str, role: Role, tries: int, **facts: object
 ) -> Generator[Any, Any, Judgement]:
     """What a player says of a solution when it is asked with `prompt`: the first text that can be read."""
+    form = critique_form(table.players[player].prompter)
+    heard = yield from asked_until_read(
+        table, solution, prompt, partial(read_critique, form=form), player=player, role=role, tries=tries, **facts
+    )
+    critique = None
+    if isinstance(heard.read, CritiqueText):
+        last = heard.said[-1]
+        critique = heard.read.about(solution, source_id=last.id, stage=table.stage, note=last.note)
+    return Judgement(solution, heard.text, form, heard.said, critique, heard.reasons)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a player said until it could be read.
+
+    Args:
+        text: the last attempt, without the end token and without special tokens.
+        said: every attempt, in order.
+        read: what the last one was read as; None where no attempt could be.
+        reasons: why each attempt that could not be read could not.
+    """
+
+    text: str
+    said: tuple[Completion, ...]
+    read: Any
+    reasons: tuple[str, ...]
+
+
+def asked_until_read(
+    table: Table,
+    solution: Completion,
+    prompt: Prompt,
+    read: Callable[[str], Any],
+    *,
+    player: str,
+    role: Role,
+    tries: int,
+    **facts: object,
+) -> Generator[Any, Any, Heard]:
+    """Ask a player about a solution until its text can be read, at most `tries` times.
+
+    Args:
+        prompt: what it is asked with.
+        read: from a text to what it says, or to something with a `reason` why it cannot be read.
+        role: what it is to write.
+        facts: what a script may want to know besides question, answer and solution.
+    """
     seat = table.players[player]
-    form = critique_form(seat.prompter)
     shown = quoted(seat.prompter, solution.text)
     said: list[Completion] = []
     reasons: list[str] = []
-    text, critique = "", None
-    while critique is None and len(said) < tries:
+    text, found = "", None
+    while found is None and len(said) < tries:
         request = table.ask(
             player, prompt, role=role, parent=solution, index=len(said), params=again(seat.params, len(said)),
             facts={"solution": shown, **facts},
         )  # fmt: skip
         said.append((yield ask_about(table, player, solution, request)))
         text = quoted(seat.prompter, said[-1].text).strip()
-        read = read_critique(text, form) if said[-1].finish_reason != "error" else None
-        if isinstance(read, CritiqueText):
-            critique = read.about(solution, source_id=said[-1].id, stage=table.stage, note=said[-1].note)
-        else:
-            reasons.append(read.reason if isinstance(read, Unreadable) else "the request failed")
-    return Judgement(solution, text, form, tuple(said), critique, tuple(reasons))
+        found = read(text) if said[-1].finish_reason != "error" else None
+        if found is None or hasattr(found, "reason"):
+            reasons.append("the request failed" if found is None else found.reason)
+            found = None
+    return Heard(text, tuple(said), found, tuple(reasons))
 
 
 def again(params: SamplingParams, attempt: int) -> SamplingParams:

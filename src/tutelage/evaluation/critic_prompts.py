@@ -1,9 +1,12 @@
-"""What a critic, an annotator, and an actor who is to refine or to err are asked, in all prompt forms.
+"""What a critic, an annotator, a judge, and an actor who is to refine or to err are asked, in all prompt forms.
 
 The requests are those of AutoMathCritique (arXiv 2411.16579) in our own words: the critic goes through the lines of a
 solution as steps and gives each a verdict and an explanation, then one to the final answer; the actor gets that
 critique as a second turn and writes a new solution. Chat models get turns, models without a chat template blocks of
 text, the built-in model the markers that it was schooled with (it was not schooled to use a reference answer).
+
+A judge reads role, request, question, reference answer and solution, as in arXiv 2404.02893 section 3 and the 360 talk
+(2024), and writes its analysis before its score.
 
 Solutions and critiques are model text: what a tokenizer would read as one of its special tokens is taken out of them
 before they are put into a prompt.
@@ -15,11 +18,13 @@ import re
 from typing import Any
 
 from tutelage.problems.primer import critique_prompt as primer_critique_prompt
+from tutelage.problems.primer import judge_prompt as primer_judge_prompt
 from tutelage.problems.primer import question_text
 from tutelage.problems.primer import refine_prompt as primer_refine_prompt
 from tutelage.records import Problem
 from tutelage.text.critiques import CritiqueForm
 from tutelage.text.prompts import Prompt, Prompter
+from tutelage.text.ratings import BANDS, RatingForm
 
 FORMAT = """For every step write three lines:
 Step sentence: the step, copied
@@ -44,6 +49,12 @@ MISTAKE_REQUEST = (
     "next step again so that it contains one mistake of the kind named, and reads as if nothing were wrong. Write that "
     "one line and nothing else."
 )
+JUDGE_REQUEST = """You grade the work of students of mathematics. Below are a problem{reference} and a solution by
+a student. First write, in a few sentences, what a right solution needs and where this one meets it or fails. Then give
+a score:
+{bands}
+Close with one line of this form, the score a whole number, and write nothing after it:
+Rating: [[score]]"""
 
 
 def critique_form(prompter: Prompter) -> CritiqueForm:
@@ -93,6 +104,27 @@ def annotation_prompt(
     return _request(prompter, ANNOTATOR_REQUEST, shown, "Critique:")
 
 
+def rating_form(prompter: Prompter) -> RatingForm:
+    """The form in which a model with this prompter writes ratings."""
+    return "primer" if prompter.form == "primer" else "labelled"
+
+
+def judge_prompt(prompter: Prompter, problem: Problem, solution: str, *, reference: bool = True) -> Prompt:
+    """Ask a judge for its analysis of a solution and a score from 1 to 10.
+
+    Args:
+        reference: whether it is shown the reference answer.
+    """
+    if prompter.form == "primer":
+        shown, known = quoted(prompter, solution), problem.answer if reference else None
+        return prompter.render_text(primer_judge_prompt(shown_question(prompter, problem), shown, known))
+    bands = "\n".join(f"{low}-{high}: {meaning}" for low, high, meaning in BANDS)
+    request = JUDGE_REQUEST.format(reference=", its reference answer" if reference else "", bands=bands)
+    known = f"\n\nReference answer: {problem.answer}" if reference else ""
+    question = f"Problem: {shown_question(prompter, problem)}{known}"
+    return _request(prompter, request, f"{question}\n\nSolution:\n{quoted(prompter, solution).strip()}", "Analysis:")
+
+
 def mistake_prompt(prompter: Prompter, problem: Problem, before: str, step: str, mistake: str) -> Prompt:
     """Ask for a step with a mistake in it.
 
@@ -109,7 +141,7 @@ def mistake_prompt(prompter: Prompter, problem: Problem, before: str, step: str,
 
 
 def target_ids(prompter: Prompter, critique: str) -> tuple[int, ...]:
-    """Ids of a critique as the critic should write it after `critique_prompt`, end token included."""
+    """Ids of a critique, or a judge's text, as it should be written after its prompt, end token included."""
     ids = prompter.tokenizer(quoted(prompter, critique), add_special_tokens=False)["input_ids"]
     return (*ids, prompter.stop_token_ids[0])
 

@@ -198,3 +198,12 @@ def vocabulary_size(model: nn.Module) -> int:
     """Number of token ids that the model can read."""
     causal: Any = model
     return int(causal.get_input_embeddings().weight.shape[0])
+
+
+def count_parameters(model: str | Path) -> int:
+    """How many parameters a model of this config has, tied ones once; no weights are read."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(model)))
+    return sum(parameter.numel() for parameter in empty.parameters())

@@ -47,6 +47,12 @@ RECIPES: dict[str, RecipeInfo] = {
             "Bradley-Terry pairs, arXiv 2203.02155; the 360 talk, 2024",
         ),
         RecipeInfo(
+            "judge",
+            "tutelage.recipes.judge",
+            "fine-tune judges that write an analysis and a score from 1 to 10, and measure them against their teacher",
+            "ChatGLM-Math, arXiv 2404.02893; the 360 talk, 2024",
+        ),
+        RecipeInfo(
             "ppo",
             "tutelage.recipes.ppo",
             "sample, score, and follow the clipped policy gradient: PPO with a value network, GRPO or RLOO without",

@@ -17,7 +17,7 @@ from tutelage.evaluation.critic_flows import Judgement, judged_by
 from tutelage.evaluation.critic_prompts import annotation_prompt
 from tutelage.evaluation.plays import Table
 from tutelage.problems.mistakes import Mistake
-from tutelage.problems.primer import annotate_problem, critique_of, mistaken, story_of
+from tutelage.problems.primer import Annotation, annotate_problem, critique_of, mistaken, story_of
 from tutelage.recipes.critique_records import Specimen
 from tutelage.records import Problem, seed_of
 from tutelage.text.critiques import CritiqueText, Unreadable, judged_steps, read_critique
@@ -37,13 +37,18 @@ class WorldAnnotator:
     noise: float
     seed: int
 
+    def truth(self, problem: Problem, text: str) -> Annotation:
+        """What this annotator holds for the truth about a solution."""
+        annotation = annotate_problem(problem, text)
+        if self.noise:
+            rng = random.Random(seed_of(self.seed, "noise", problem.id, text))
+            annotation = mistaken(story_of(problem), annotation, self.noise, rng)
+        return annotation
+
     def annotate(self, table: Table, specimen: Specimen) -> Generator[Any, Any, Judgement]:
         """The critique of a solution, at no cost."""
         story, solution = story_of(table.problem), specimen.solution
-        annotation = annotate_problem(table.problem, solution.text)
-        if self.noise:
-            rng = random.Random(seed_of(self.seed, "noise", table.problem.id, solution.text))
-            annotation = mistaken(story, annotation, self.noise, rng)
+        annotation = self.truth(table.problem, solution.text)
         text = critique_of(story, annotation)
         read = read_critique(text, "primer")
         reasons = (read.reason,) if isinstance(read, Unreadable) else ()

@@ -1,18 +1,19 @@
-"""What `sampler=scripted` says in a critic's or an annotator's seat: critiques of the right form that mean nothing."""
+"""What `sampler=scripted` says in a critic's, an annotator's or a judge's seat: the right form, and no meaning."""
 
 from __future__ import annotations
 
-from tutelage.evaluation.critic_prompts import critique_form
+from tutelage.evaluation.critic_prompts import critique_form, rating_form
 from tutelage.records import CritiqueStep, seed_of
 from tutelage.sampling.session import SampleRequest
 from tutelage.text.critiques import CritiqueText, solution_steps, write_critique
 from tutelage.text.prompts import Prompter
+from tutelage.text.ratings import Rating, write_rating
 
-ROLES = ("critique", "annotation")
+ROLES = ("critique", "annotation", "judge")
 
 
 def rehearsed_critique(request: SampleRequest, prompter: Prompter) -> str:
-    """A critique of `metadata["solution"]` whose final verdict is right; a step with a mistake where that is asked for.
+    """A critique, or a rating, of `metadata["solution"]` whose verdict is right; a step with a mistake where asked.
 
     An answer counts as right if the last line holds the reference answer. Of a wrong solution, a step drawn by its text
     is called wrong, or the one that is named.
@@ -24,6 +25,9 @@ def rehearsed_critique(request: SampleRequest, prompter: Prompter) -> str:
     steps = solution_steps(solution) or ("nothing",)
     last = solution.strip().rpartition("\n")[2]
     is_right = str(facts.get("answer", "")) in last.replace("$", " ").replace(".", " ").split()
+    if request.role == "judge":
+        score = (9 if is_right else 2) + seed_of("mark", solution) % 2
+        return write_rating(Rating(f"It has {len(steps)} steps.", score), rating_form(prompter))
     wrong = None if is_right else seed_of("rehearsal", solution) % len(steps)
     if facts.get("first_error") in steps:
         wrong = steps.index(str(facts["first_error"]))

@@ -56,6 +56,15 @@ def critique_prompt(question: str, solution: str) -> str:
     return f"{_with_solution(question, solution)}critique:\n"
 
 
+def judge_prompt(question: str, solution: str, reference: str | None = None) -> str:
+    """Ask a judge for its analysis and a score; `reference` is the right answer, where it may know it.
+
+    The built-in model was not schooled in this: it learns it from examples (the recipe judge).
+    """
+    known = "" if reference is None else f"solution: {reference}\n"
+    return f"{_with_solution(question, solution)}{known}verdict:\n"
+
+
 def refine_prompt(question: str, solution: str, critique: str) -> str:
     """Ask for a new solution that takes the critique into account."""
     return critique_prompt(question, solution) + critique.rstrip("\n") + "\nrefine:\n"
