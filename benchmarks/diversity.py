@@ -2,7 +2,7 @@
 
     programs   programs of 6 to 12 lines, every text different (names, remarks, order of operands, dead lines), a dozen
                methods a problem
-    equations  worked solutions in prose with 3 to 6 equations, every text different
+    equations  worked solutions in prose with 3 to 6 equations, every text different, a dozen methods a problem
 
 Each path is read once from cold: nothing of it is remembered from an earlier one but single equations. Selection is
 RFT's rule on all 100. There is no peer, so there is no `ratio`; times are CPU seconds of one process.
@@ -52,11 +52,12 @@ def program_text(rng: random.Random) -> str:
 
 
 def prose_text(rng: random.Random) -> str:
-    """Three to six equations in prose."""
-    value, rows = rng.randrange(2, 20), []
-    for _ in range(rng.randrange(3, 7)):
-        right = rng.randrange(2, 12)
-        sign = rng.choice("+*")
+    """One of a dozen methods of three to six equations, told in its own words."""
+    method = random.Random(rng.randrange(12))
+    value, rows = method.randrange(2, 20), []
+    for _ in range(method.randrange(3, 7)):
+        right = method.randrange(2, 12)
+        sign = method.choice("+*")
         result = value + right if sign == "+" else value * right
         first, second = rng.choice(THINGS), rng.choice(THINGS)
         rows.append(f"Then {first} {rng.randrange(10_000)} make {value} {sign} {right} = {result} {second}.")

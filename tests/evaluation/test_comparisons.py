@@ -107,3 +107,11 @@ def test_a_run_without_evaluations(tmp_path: Path) -> None:
     Run.create(tmp_path / "run", recipe="sft", config={}, seed=0).close()
     with pytest.raises(RunError, match="holds no evaluation"):
         load_result(tmp_path / "run")
+
+
+def test_wins_and_losses_are_shares_of_all_problems() -> None:
+    first = {"a": 1.0, "b": 0.0, "c": 0.0, "d": 1.0, "e": 0.0}
+    second = {"a": 0.0, "b": 1.0, "c": 1.0, "d": 1.0, "e": 0.0}
+    result = compare(first, second)
+    assert (result.win_rate, result.lose_rate) == (0.4, 0.2)
+    assert result.to_json()["win_rate"] - result.to_json()["lose_rate"] == pytest.approx(result.difference)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
 from tutelage.cli.backends import open_bench
@@ -139,3 +140,19 @@ def test_entropy_and_means_by_difficulty_by_hand() -> None:
         "distinct": [0.5, 1.5],
     }
     assert rows[4]["distinct"] == [3.0, 1.0] and rows[1]["problems"] == 0 and rows[1]["entropy"] == [None, None]
+
+
+def test_hardness_may_be_judged_and_needs_a_judge(tmp_path, hard_config, monkeypatch) -> None:
+    with pytest.raises(ValidationError, match="judge"):
+        hard_config(hardness="judge")
+    asked: list[int] = []
+
+    def scores(bench, seat, completions, problems, **options):
+        asked.append(len(completions))
+        return {c.id: 8.0 if c.index == 0 else 2.0 for c in completions}
+
+    monkeypatch.setattr(hard_dpo, "judge_scores", scores)
+    config = hard_config(hardness="judge", judge="primer", data="primer:train?n=6", diversity_samples=0)
+    report = run(config, tmp_path / "run")
+    counts = report["iterations"][1]["pairing"]
+    assert asked == [30] and counts["hard"] == 6, "one path in five passes this judge, of every problem"

@@ -9,10 +9,11 @@ import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tutelage.selection.canonical_programs import MAX_SOURCE, canonical_program
+from tutelage.selection.program_tree import fingerprint, walk
 
 
 def _load(name: str):
@@ -27,7 +28,7 @@ def _load(name: str):
 generated = _load("generated_programs")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(generated.programs, st.sampled_from(("all", "inside")))
 def test_the_form_of_a_program_does_what_the_program_does(source: str, fold) -> None:
     warnings.simplefilter("ignore")
@@ -38,6 +39,40 @@ def test_the_form_of_a_program_does_what_the_program_does(source: str, fold) -> 
     form = canonical_program(source, fold=fold)
     assert form is not None
     assert generated.executed(form) == generated.executed(source), f"{source}\n---\n{form}"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@given(generated.programs, generated.programs)
+def test_fingerprints_tell_trees_apart(first: str, second: str) -> None:
+    warnings.simplefilter("ignore")
+    try:
+        trees = [ast.parse(first), ast.parse(second), ast.parse(first + "\npass")]
+    except SyntaxError:
+        assume(False)
+    keys = [fingerprint(walk(tree)) for tree in trees]
+    assert keys[0] == fingerprint(walk(ast.parse(first)))
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        if keys[i] is not None and keys[j] is not None:
+            assert (keys[i] == keys[j]) == (ast.dump(trees[i]) == ast.dump(trees[j]))
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("if a:\n    b\n    c", "if a:\n    b\nelse:\n    c"),
+        ("f(a, b=c)", "f(a, c)"),
+        ("def f(a, b=1): pass", "def f(a=1, *, b): pass"),
+        ("def f(*, a, b=1): pass", "def f(*, a=1, b): pass"),
+        ("def f(a: b): pass", "def f(a) -> b: pass"),
+        ("x = 1", "x = 1.0"),
+        ("x = True", "x = 1"),
+        ("a - b", "a + b"),
+        ("a < b", "a <= b"),
+        ("a = b = c", "a, b = c"),
+    ],
+)
+def test_fingerprints_of_like_trees_differ(first: str, second: str) -> None:
+    assert fingerprint(walk(ast.parse(first))) != fingerprint(walk(ast.parse(second)))
 
 
 class _Renamed(ast.NodeTransformer):
@@ -151,7 +186,30 @@ def test_folding_everything_or_only_inside() -> None:
     first, second = "print((16 - 3 - 4) * 2)", "print(9 * 2)"
     assert canonical_program(first) == canonical_program(second) == "print(18)"
     assert canonical_program(first, fold="inside") != canonical_program(second, fold="inside")
-    assert canonical_program("x = 2\nprint(x * (3 * 4))", fold="inside") == "v0 = 2\nprint(v0 * 12)"
+    assert (
+        canonical_program("x = int(input())\nprint(x * (3 * 4))", fold="inside") == "v0 = int(input())\nprint(v0 * 12)"
+    )
+
+
+@pytest.mark.parametrize(
+    "source, form",
+    [
+        ("x = 16\ny = x - 3\nprint(y * 2)", "print((16 - 3) * 2)"),
+        ("def solution():\n    a = 16\n    b = a - 3\n    return b\nprint(solution())", "print(16 - 3)"),
+        ("a, b = 20, 3\nc = a * b\nprint(c)", "print(20 * 3)"),
+        ("x = 3\ny = x * 2\nprint(y + y)", "v0 = 2 * 3\nprint(v0 + v0)"),
+        ("x = 3\nx = x + 1\nprint(x)", "v0 = 3\nv0 = v0 + 1\nprint(v0)"),
+        ("x = 4 / 0\nprint('never')\nprint(x)", "v0 = 4 / 0\nprint('never')\nprint(v0)"),
+        ("x = len('ab')\nprint(x)", "v0 = len('ab')\nprint(v0)"),
+        ("for i in range(2):\n    y = i * 2\n    print(y)", "for v0 in range(2):\n    print(v0 * 2)"),
+        (
+            "y = 1\nfor i in range(2):\n    y = i * 2\nprint(y)",
+            "v0 = 1\nfor v1 in range(2):\n    v0 = v1 * 2\nprint(v0)",
+        ),
+    ],
+)
+def test_names_of_intermediate_numbers_go_where_nothing_changes(source: str, form: str) -> None:
+    assert canonical_program(source, fold="inside") == form
 
 
 @pytest.mark.parametrize(

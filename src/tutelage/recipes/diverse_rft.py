@@ -2,7 +2,7 @@
 
     samplers m_1 .. m_n: small models after SFT; M: the larger model that learns
     1. each sampler writes N solutions of each problem at T = 0.7, in each style; all are graded
-    2. right ones whose equations all hold are kept; optionally the reward model's top M of each problem
+    2. right ones whose equations all hold are kept; optionally the reward model's top M, the judge's cut
     3. of each sampler and problem: few paths that differ much. A path is known by the canonical form of its program, or
        by its equations; RFT's replacement rule, or the talk's bounded set of `max_paths`
     4. union: the samplers' selections one after the other, and the same pass once more
@@ -40,6 +40,7 @@ from tutelage.errors import NothingToLearn
 from tutelage.recipes import learn
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.estimate import Workload
+from tutelage.recipes.judging import JudgeSettings, as_scores, judge_scores, open_judge
 from tutelage.recipes.measure import measure
 from tutelage.recipes.path_drawing import Drawn, draw, examples_of_paths, paths_by_problem
 from tutelage.recipes.report import IterationReport, ReportBuilder
@@ -57,7 +58,7 @@ RFT = "arXiv 2308.01825"
 
 
 class Config(
-    DynamicLossSettings, ProgramSettings, DataSettings, ModelSettings, SamplerSettings, TrainingSettings,
+    JudgeSettings, DynamicLossSettings, ProgramSettings, DataSettings, ModelSettings, SamplerSettings, TrainingSettings,
     EvaluationSettings, RunSettings,
 ):  # fmt: skip
     """Settings of diverse rejection tuning."""
@@ -123,7 +124,7 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     drawn = draw(config, bench, config.writers, bench.train)
     for one in drawn:
         report.count(one.verdicts.values())
-    found, left_out = passing(config, drawn)
+    found, left_out = passing(config, bench, drawn)
     kept = choose(config, found)
     examples, again = learnt_from(config, bench, drawn, kept)
     bench.run.append_many("examples", examples)
@@ -141,12 +142,12 @@ Found = Mapping[str, Mapping[str, Sequence[Path]]]
 """By sampler and problem, the paths that may be learnt from."""
 
 
-def passing(config: Config, drawn: Sequence[Drawn]) -> tuple[Found, dict[str, Any]]:
+def passing(config: Config, bench: Bench, drawn: Sequence[Drawn]) -> tuple[Found, dict[str, Any]]:
     """Step 2: right paths that pass the filters, and what was left out by which."""
     found: dict[str, Mapping[str, Sequence[Path]]] = {}
     wrong_equations, told = 0, {}
     for one in drawn:
-        ranked, passed = ranked_by_reward(config, one)
+        ranked, passed = filtered(config, bench, one)
         if passed:
             told[one.name] = [entry.__dict__ for entry in passed]
         right = [c for c in ranked if one.verdicts[c.id].is_correct]
@@ -161,14 +162,25 @@ def passing(config: Config, drawn: Sequence[Drawn]) -> tuple[Found, dict[str, An
     return found, {"wrong_equations": wrong_equations, "filters": told}
 
 
-def ranked_by_reward(config: Config, one: Drawn) -> tuple[list[Completion], list[Passed]]:
-    """The reward model's best of each problem, and what it let through; everything without one."""
-    reader = open_reader(config, one.seat)
-    if reader is None or not one.completions:
-        return one.completions, []
-    values = reader.scores(one.seat, one.completions, name=f"reward-{one.name.replace('#', '-')}")
-    scores = [Score(key, "reward_model", value, reader.name) for key, value in values.items()]
-    return filter_answers(one.completions, one.verdicts, ranked_by=scores, top=config.reward_top)
+def filtered(config: Config, bench: Bench, one: Drawn) -> tuple[list[Completion], list[Passed]]:
+    """The reward model's best of each problem, then those that pass the judge; and what each let through."""
+    kept, told, label = one.completions, list[Passed](), one.name.replace("#", "-")
+    reader, judge = open_reader(config, one.seat), open_judge(config, bench)
+    if reader is not None and kept:
+        values = reader.scores(one.seat, kept, name=f"reward-{label}")
+        scores = [Score(key, "reward_model", value, reader.name) for key, value in values.items()]
+        kept, passed = filter_answers(kept, one.verdicts, ranked_by=scores, top=config.reward_top)
+        told += passed
+    if judge is not None and kept:
+        marks = judge_scores(
+            bench, judge, kept, bench.train, name=f"judge-{label}", seed=config.seed, tries=config.judge_tries,
+            reference=config.judge_reference,
+        )  # fmt: skip
+        kept, passed = filter_answers(
+            kept, one.verdicts, judged_by=as_scores(marks, "judge"), at_least=config.judge_threshold
+        )
+        told += passed
+    return kept, told
 
 
 def choose(config: Config, found: Found) -> dict[str, list[Path]]:

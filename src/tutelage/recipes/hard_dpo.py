@@ -2,7 +2,7 @@
 
     M after rejection tuning; its own samples
     1. sample N = 10 paths of each problem, in each style, and grade them
-    2. a problem is hard where 0 < pass rate <= 0.5: by the grader, or by a reward model's or judge's cut
+    2. a problem is hard where 0 < pass rate <= 0.5: by the grader, or by the judge's cut
     3. pairs of hard problems only, typed: precision, cot_wrong_pot_right, multistep_pot, plain
     4. M' <- DPO + alpha NLL(chosen) from M, reference M
     5. measure M and M' on the same problems: greedy, wins and losses; by difficulty (pass rate under M) the pass rate,
@@ -19,11 +19,11 @@ Cost: problems x N samples, and test problems x `diversity_samples` before and a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from tutelage.config.settings import (
     DataSettings,
@@ -41,10 +41,12 @@ from tutelage.recipes import learn
 from tutelage.recipes.answer_spread import Spread, measure_spread, spread_by_difficulty
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.estimate import Workload
+from tutelage.recipes.judging import JudgeSettings, judge_scores, open_judge
 from tutelage.recipes.measure import measure
 from tutelage.recipes.path_drawing import Drawn, draw
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.scoring import open_reader
+from tutelage.records import Completion
 from tutelage.selection.difficulty import make_groups
 from tutelage.selection.hard_pairs import PAIR_TYPES, HardPairs, PairType, best_versus_worst, hard_pairs, stage_of
 from tutelage.text.programs import Style
@@ -54,8 +56,9 @@ CHATGLM = "arXiv 2404.02893"
 
 
 class Config(
-    ProgramSettings, DataSettings, ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings, RunSettings
-):
+    JudgeSettings, ProgramSettings, DataSettings, ModelSettings, SamplerSettings, TrainingSettings, EvaluationSettings,
+    RunSettings,
+):  # fmt: skip
     """Settings of preference tuning on hard cases."""
 
     pairs: Literal["hard", "best-vs-worst"] = setting(
@@ -69,13 +72,12 @@ class Config(
     types: list[PairType] = setting(list(PAIR_TYPES), "Which types of hard pairs are made.", source="the 360 talk")
     pairs_per_problem: int = setting(4, "Most pairs of a hard problem.", ge=1)
     reward_model: str | None = setting(
-        None, "Reward model (a run or folder): best and worst are by its score; none takes the grader's."
+        None, "Reward model (a run or folder): best and worst are by its score; none takes the judge's or grader's."
     )
-    hardness: Literal["grader", "reward_model"] = setting(
-        "grader", "Who says that a path passes: the grader, or the reward model's `pass_score`.",
-        source="the 360 talk: its judge",
+    hardness: Literal["grader", "judge"] = setting(
+        "grader", "Who says that a path passes: the grader, or `judge` by its `judge_threshold`.",
+        source="the 360 talk: fewer than half of ten paths pass the judge",
     )  # fmt: skip
-    pass_score: float = setting(0.0, "Score from which a path passes, with hardness=reward_model.")
     loss: Literal["dpo_nll", "dpo", "ipo"] = setting(
         "dpo_nll", "DPO with the auxiliary NLL, or a baseline.", source=CHATGLM
     )
@@ -87,6 +89,12 @@ class Config(
     max_steps: int = setting(500, "Most optimizer steps.", unit="steps", source=f"{CHATGLM}: 500", ge=1)
     diversity_samples: int = setting(10, "Samples of each test problem that show how answers spread; 0: none.", ge=0)
     choose_step_every: None = setting(None, "Not used here: training goes to its end.")
+
+    @model_validator(mode="after")
+    def _a_judge_is_named(self) -> Config:
+        if self.hardness == "judge" and self.judge is None:
+            raise ValueError("hardness=judge needs judge=, the run or model that judges")
+        return self
 
     @field_validator("styles", "types")
     @classmethod
@@ -139,20 +147,32 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
 def make_pairs(config: Config, bench: Bench, drawn: Drawn) -> HardPairs:
     """Steps 2 and 3."""
     completions, verdicts = drawn.completions, drawn.verdicts
-    reader = open_reader(config, bench)
-    scores = reader.scores(bench, completions, name="reward") if reader is not None and completions else {}
     stage = stage_of(f"{config.pairs}-pairs", completions)
+    marks = judged(config, bench, completions)
     if config.pairs == "best-vs-worst":
+        reader = open_reader(config, bench)
+        scores = marks if reader is None else reader.scores(bench, completions, name="reward")
         return best_versus_worst(bench.train, verdicts, completions, scores=scores, stage=stage, seed=config.seed)
     groups = make_groups(completions, verdicts)
     bench.run.append_many("groups", groups)
     rates: dict[str, float | None] = {group.problem_id: group.pass_rate for group in groups}
-    if config.hardness == "reward_model":
-        passed = {key for key, value in scores.items() if value >= config.pass_score}
+    if config.hardness == "judge":
+        passed = {key for key, value in marks.items() if value >= config.judge_threshold}
         rates = {g.problem_id: len(passed.intersection(g.completion_ids)) / len(g.completion_ids) for g in groups}
     return hard_pairs(
         bench.train, verdicts, completions, rates=rates, count=config.pairs_per_problem, stage=stage, types=config.types
     )
+
+
+def judged(config: Config, bench: Bench, completions: Sequence[Completion]) -> dict[str, float]:
+    """The judge's scores by completion id; none without a judge."""
+    seat = open_judge(config, bench)
+    if seat is None or not completions:
+        return {}
+    return judge_scores(
+        bench, seat, completions, bench.train, seed=config.seed, tries=config.judge_tries,
+        reference=config.judge_reference,
+    )  # fmt: skip
 
 
 def measured(config: Config, bench: Bench, weights: Weights, figures: IterationReport) -> Measured:

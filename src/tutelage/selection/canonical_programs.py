@@ -17,13 +17,14 @@ from __future__ import annotations
 import ast
 import functools
 import warnings
+from collections.abc import Hashable
 
 from tutelage.selection.program_blocks import clean
 from tutelage.selection.program_inlining import inline
 from tutelage.selection.program_names import OwnNames, is_dynamic, number_names, own_names
 from tutelage.selection.program_numbers import Numbers
 from tutelage.selection.program_rewriting import Fold, Rewriter
-from tutelage.selection.program_tree import walk
+from tutelage.selection.program_tree import fingerprint, walk
 
 MAX_SOURCE = 20_000
 """Longest program in characters; longer ones have no form."""
@@ -60,7 +61,7 @@ def _canonical(tree: ast.Module, fold: Fold) -> str:
     if is_dynamic(nodes):
         return ast.unparse(tree) or "pass"
     own = own_names(tree)
-    written = (ast.unparse(tree), fold)
+    written = (fingerprint(nodes) or ast.unparse(tree), fold)
     if written not in _FORMS:
         if len(_FORMS) >= _MAX_FORMS:
             _FORMS.clear()
@@ -68,7 +69,7 @@ def _canonical(tree: ast.Module, fold: Fold) -> str:
     return _FORMS[written]
 
 
-_FORMS: dict[tuple[str, Fold], str] = {}
+_FORMS: dict[tuple[Hashable, Fold], str] = {}
 """Forms of programs whose names are numbered already: most samples of a problem differ in names and remarks only."""
 
 

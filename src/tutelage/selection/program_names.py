@@ -28,26 +28,33 @@ _DYNAMIC_MODULES = frozenset(
     )
 )  # fmt: skip
 _DYNAMIC_ATTRIBUTES = frozenset(("_getframe", "modules", "exc_info", "settrace", "setprofile", "last_value"))
-_UNKNOWN_NODES = tuple(
+_UNKNOWN_NODES = frozenset(
     kind for name in ("Match", "TypeAlias", "TryStar") if (kind := getattr(ast, name, None)) is not None
 )
+_RARE = _UNKNOWN_NODES | {ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef}
 
 
 def is_dynamic(nodes: Iterable[ast.AST]) -> bool:
     """Whether a program may look at its own names, text or lines, so that nothing of it may be changed."""
     for node in nodes:
-        if isinstance(node, ast.Name):
-            if node.id in _DYNAMIC_NAMES or (_is_dunder(node.id) and node.id != "__name__"):
+        kind = type(node)
+        if kind is ast.Name:
+            name = node.id  # type: ignore[attr-defined]
+            if name in _DYNAMIC_NAMES or (name[:2] == "__" and _is_dunder(name) and name != "__name__"):
                 return True
-        elif isinstance(node, ast.Attribute):
-            if _is_dunder(node.attr) or node.attr in _DYNAMIC_ATTRIBUTES:
+        elif kind is ast.Attribute:
+            name = node.attr  # type: ignore[attr-defined]
+            if name in _DYNAMIC_ATTRIBUTES or (name[:2] == "__" and _is_dunder(name)):
                 return True
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            if _imports_dynamic(node):
-                return True
-        elif isinstance(node, _UNKNOWN_NODES) or getattr(node, "type_params", None):
+        elif kind in _RARE and (kind in _UNKNOWN_NODES or _is_rarely_dynamic(node)):
             return True
     return False
+
+
+def _is_rarely_dynamic(node: ast.AST) -> bool:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return _imports_dynamic(node)
+    return bool(getattr(node, "type_params", None))
 
 
 def _is_dunder(name: str) -> bool:

@@ -4,6 +4,8 @@ hold nothing, are left out."""
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from typing import Any
 
 _LEAF_FIELDS = frozenset(
     ("ctx", "op", "ops", "id", "attr", "kind", "level", "module", "type_comment", "name", "asname", "is_async")
@@ -19,8 +21,34 @@ def child_fields(kind: type[ast.AST]) -> tuple[str, ...]:
     return _FIELDS[kind]
 
 
+_SHORT: dict[type[ast.AST], Callable[[Any], list[ast.AST]]] = {
+    ast.Module: lambda node: node.body,
+    ast.Expr: lambda node: [node.value],
+    ast.BinOp: lambda node: [node.left, node.right],
+    ast.UnaryOp: lambda node: [node.operand],
+    ast.Assign: lambda node: [*node.targets, node.value],
+    ast.AugAssign: lambda node: [node.target, node.value],
+    ast.Call: lambda node: [node.func, *node.args, *node.keywords],
+    ast.keyword: lambda node: [node.value],
+    ast.Compare: lambda node: [node.left, *node.comparators],
+    ast.Attribute: lambda node: [node.value],
+    ast.Return: lambda node: [] if node.value is None else [node.value],
+    ast.If: lambda node: [node.test, *node.body, *node.orelse],
+    ast.While: lambda node: [node.test, *node.body, *node.orelse],
+    ast.For: lambda node: [node.target, node.iter, *node.body, *node.orelse],
+    ast.List: lambda node: node.elts,
+    ast.Tuple: lambda node: node.elts,
+    ast.JoinedStr: lambda node: node.values,
+    ast.Subscript: lambda node: [node.value, node.slice],
+}
+"""Children of the common types of nodes, without a look at their fields."""
+
+
 def children(node: ast.AST) -> list[ast.AST]:
-    """The nodes directly below one, in the order of its fields."""
+    """The nodes directly below one, in the order of its fields; not to be changed."""
+    short = _SHORT.get(type(node))
+    if short is not None:
+        return short(node)
     found: list[ast.AST] = []
     for name in child_fields(type(node)):
         value = getattr(node, name, None)
@@ -35,6 +63,54 @@ def walk(tree: ast.AST) -> list[ast.AST]:
     """All nodes of a tree, parents before children."""
     found = [tree]
     for node in found:
-        if type(node) not in _CHILDLESS:
-            found += children(node)
+        kind = type(node)
+        if kind not in _CHILDLESS:
+            short = _SHORT.get(kind)
+            found += children(node) if short is None else short(node)
     return found
+
+
+_TELLING: dict[type[ast.AST], Callable[[Any], Any]] = {
+    ast.Module: lambda node: len(node.body),
+    ast.Expr: lambda node: None,
+    ast.Name: lambda node: (node.id, type(node.ctx)),
+    ast.Constant: lambda node: (type(node.value), repr(node.value)),
+    ast.BinOp: lambda node: type(node.op),
+    ast.UnaryOp: lambda node: type(node.op),
+    ast.Compare: lambda node: tuple(map(type, node.ops)),
+    ast.Assign: lambda node: len(node.targets),
+    ast.AugAssign: lambda node: type(node.op),
+    ast.Call: lambda node: (len(node.args), len(node.keywords)),
+    ast.keyword: lambda node: node.arg,
+    ast.Attribute: lambda node: (node.attr, type(node.ctx)),
+    ast.Return: lambda node: node.value is None,
+    ast.If: lambda node: (len(node.body), len(node.orelse)),
+    ast.While: lambda node: (len(node.body), len(node.orelse)),
+    ast.For: lambda node: (len(node.body), len(node.orelse)),
+    ast.List: lambda node: (len(node.elts), type(node.ctx)),
+    ast.Tuple: lambda node: (len(node.elts), type(node.ctx)),
+    ast.Subscript: lambda node: type(node.ctx),
+    ast.Import: lambda node: len(node.names),
+    ast.alias: lambda node: (node.name, node.asname),
+    ast.Pass: lambda node: None,
+    ast.arguments: lambda node: (
+        len(node.posonlyargs), len(node.args), len(node.kwonlyargs), len(node.defaults), node.vararg is None,
+        node.kwarg is None, tuple(default is None for default in node.kw_defaults),
+    ),
+    ast.arg: lambda node: (node.arg, node.annotation is None),
+    ast.FunctionDef: lambda node: (node.name, len(node.body), len(node.decorator_list), node.returns is None),
+}  # fmt: skip
+"""What a node says besides its children, for types whose children this and the walk's order tell apart."""
+
+
+def fingerprint(nodes: list[ast.AST]) -> tuple[Any, ...] | None:
+    """A key that is equal for equal trees only, from the nodes of `walk`; None for a tree with rarer types of nodes."""
+    parts: list[Any] = []
+    for node in nodes:
+        kind = type(node)
+        tell = _TELLING.get(kind)
+        if tell is None:
+            return None
+        parts.append(kind)
+        parts.append(tell(node))
+    return tuple(parts)
