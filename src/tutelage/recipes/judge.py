@@ -131,7 +131,7 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     samples = practise(config, bench, teacher, report)
     report.add(IterationReport(0, alarms=known_questions(samples, bench.test[: config.eval_limit])))
     answers = draw_answers(config, bench)
-    taught = teacher and teacher.rate(bench, answers.completions, answers.problems, name="teacher-eval")
+    taught = teacher.rate(bench, answers.completions, answers.problems, name="teacher-eval") if teacher else None
     rewards = None if reader is None else reader.scores(bench, answers.completions, name="reward-eval")
     students = [
         school(config, bench, report, samples, answers, taught, rewards, number)
