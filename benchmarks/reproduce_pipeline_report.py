@@ -1,0 +1,189 @@
+"""Tables and verdicts of the study of the 360 pipeline, from its rows alone, for `docs/papers.md`.
+
+Published figures: arXiv 2308.01825, Tables 1 and 6, and the 360 talk (2024).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from reproduce_pipeline_claims import CLAIMS, PREDICTIONS, WORLD
+from reproduce_statistics import Rows, decide
+from reproduce_tables import claims_table, spread, verdict, write_predictions, write_section
+
+from tutelage.selection.difficulty import NUM_BINS
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "papers.md"
+BEGIN, END = "<!-- begin: pipeline (generated) -->", "<!-- end: pipeline -->"
+ARMS = (
+    ("before", "before", "-"), ("SFT, 3 epochs", "sft", "35.9"), ("SFT, as many updates as RFT", "sft-long", "-"),
+    ("RFT, one sampler", "rft", "41.7"), ("RFT, every right path", "all", "43.6"),
+    ("RFT, one sampler drawn three times", "thrice", "-"), ("RFT, union of three samplers", "union", "49.3"),
+    ("start: SFT, 3 epochs, prose as the textbooks write it", "start", "-"), ("hard pairs", "hard", "win 17, lose 10"),
+    ("best-versus-worst pairs", "best-worst", "no gain"), ("PPO", "ppo", "+1"),
+)  # fmt: skip
+"""Words, stage, the source's figure."""
+STYLED = (("prose, plain loss", "plain"), ("prose, dynamic loss", "dynamic"), ("programs, plain loss", "plain-pot"),
+          ("programs, dynamic loss", "dynamic-pot"))  # fmt: skip
+HARD = 0.5
+
+
+def by_stage(rows: Iterable[dict[str, Any]]) -> Rows:
+    """Stage rows by name and seed; those of the dynamic loss also on hard problems alone, as `NAME@hard`."""
+    rows = list(rows)
+    rates = next((row["rates"] for row in rows if row["part"] == "before"), None)
+    found: dict[str, dict[int, Any]] = {}
+    for row in rows:
+        for name, stage in row["stages"].items():
+            found.setdefault(name, {})[row["seed"]] = stage
+            if row["part"] == "dynamic" and rates is not None:
+                text = "".join(c for c, rate in zip(stage["greedy"]["solved"], rates, strict=True) if rate < HARD)
+                greedy = {"solved": text, "accuracy": text.count("1") / max(1, len(text))}
+                found.setdefault(f"{name}@hard", {})[row["seed"]] = {"greedy": greedy}
+    return found
+
+
+def predict(rows: list[dict[str, Any]]) -> None:
+    """Write what the pilot says of every contrast."""
+    stages = by_stage(rows)
+    write_predictions(CLAIMS, lambda _: stages, PREDICTIONS)
+
+
+def write_report(rows: list[dict[str, Any]], *, missing: Sequence[Any]) -> None:
+    """Print the verdicts, and put the tables into the documentation."""
+    stages = by_stage(rows)
+    decided = [(claim, [decide(stages, contrast) for contrast in claim.contrasts]) for claim in CLAIMS]
+    for claim, decisions in decided:
+        print(f"{verdict(decisions):10} {claim.text}")
+    parts = [
+        _setting(rows, stages, missing), "#### Accuracies\n\n" + _accuracies(stages), "#### Paths\n\n" + _paths(stages),
+        "#### Diagnosis of the pairs: by difficulty under the start\n\n" + _difficulty(stages),
+        "#### Dynamic loss\n\n" + _dynamic(stages), "#### Claims of the pipeline\n\n" + claims_table(decided),
+    ]  # fmt: skip
+    write_section(DOCUMENT, BEGIN, END, "\n\n".join(part for part in parts if part))
+
+
+def _setting(rows: list[dict[str, Any]], stages: Rows, missing: Sequence[Any]) -> str:
+    seeds = sorted({row["seed"] for row in rows if row["part"] != "before"})
+    minutes = sum(row["cpu_seconds"] for row in rows) / 60
+    count = len(next(iter(next(iter(stages.values())).values()))["greedy"]["solved"])
+    lacking = f" Not run: {', '.join(f'{cell.part} seed {cell.seed}' for cell in missing)}." if missing else ""
+    return (f"World `{WORLD}`; seeds {', '.join(map(str, seeds))}; {count} test problems greedily; "
+            f"{minutes:.0f} CPU-minutes; percent, mean ± standard deviation over seeds.{lacking}")  # fmt: skip
+
+
+def _percent(stages: Rows, name: str) -> str:
+    return spread([100 * row["greedy"]["accuracy"] for row in stages.get(name, {}).values()])
+
+
+def _mean(stages: Rows, name: str, key: str) -> str:
+    values = [row[key] for row in stages.get(name, {}).values() if row.get(key) is not None]
+    return f"{statistics.fmean(values):.0f}" if values else "-"
+
+
+def _accuracies(stages: Rows) -> str:
+    lines = ["| method | greedy | solved before, lost | unsolved before, gained | examples | updates | source |",
+             "|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    for words, name, source in ARMS:
+        origin = "before" if name in ("sft", "sft-long", "rft", "all", "thrice", "union") else "start"
+        lost, gained = _moved(stages, origin, name) if name not in ("before", "start") else ("-", "-")
+        lines.append(f"| {words} | {_percent(stages, name)} | {lost} | {gained} | {_mean(stages, name, 'examples')} "
+                     f"| {_mean(stages, name, 'updates')} | {source} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _moved(stages: Rows, origin: str, name: str) -> tuple[str, str]:
+    """Shares of all test problems that only the first, and only the second model solves."""
+    lost, gained = [], []
+    firsts = stages.get(origin, {})
+    for seed, row in stages.get(name, {}).items():
+        first = firsts.get(seed) or (next(iter(firsts.values())) if origin == "before" and firsts else None)
+        if first is None:
+            continue
+        pairs = list(zip(first["greedy"]["solved"], row["greedy"]["solved"], strict=True))
+        lost.append(100 * pairs.count(("1", "0")) / len(pairs))
+        gained.append(100 * pairs.count(("0", "1")) / len(pairs))
+    return spread(lost), spread(gained)
+
+
+def _paths(stages: Rows) -> str:
+    """Distinct right paths a problem of each sampler and union, and who gave what."""
+    rows = list(stages.get("union", {}).values())
+    thrice = list(stages.get("thrice", {}).values())
+    if not rows:
+        return ""
+    lines = ["| sampler | greedy | right samples, % | distinct paths a problem | only it found, % of all "
+             "| tokens a kept path | R² of log k | R² of k | paths for each doubling of k |",
+             "|---|--:|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    problems = rows[0]["paths"]["distinct"] / rows[0]["figures"]["distinct"]
+    for place, part in enumerate(rows[0]["paths"]["samplers"]):
+        name = part["sampler"]
+        parts = [row["paths"]["samplers"][place] for row in rows]
+        lines.append(f"| {name} | {_percent(stages, name)} "
+                     f"| {spread([100 * p['correct'] / p['samples'] for p in parts])} "
+                     f"| {spread([p['distinct'] / problems for p in parts], 2)} "
+                     f"| {spread([100 * p['exclusive_share'] for p in parts])} "
+                     f"| {spread([p['tokens_per_kept'] or 0 for p in parts], 0)} | {_fits(rows, name)} |")  # fmt: skip
+    for words, some in (("union", rows), ("one sampler three times", thrice)):
+        if some:
+            found = spread([row["figures"]["distinct"] for row in some], 2)
+            lines.append(f"| {words} | | | {found} | | | {_fits(some, 'union')} |")
+    ks = [str(k) for k, _ in rows[0]["paths"]["distinct_by_samples"]["union"]["points"]]
+    lines += ["", f"Distinct right paths a problem after {', '.join(ks)} samples: union "
+              f"{_curve(rows)}; one sampler three times {_curve(thrice)}."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _fits(rows: Sequence[dict[str, Any]], name: str) -> str:
+    fits = [row["paths"]["distinct_by_samples"][name]["fit"] for row in rows]
+    return " | ".join(spread([fit[key] for fit in fits], 2) for key in ("log", "linear", "per_doubling"))
+
+
+def _curve(rows: Sequence[dict[str, Any]]) -> str:
+    curves = [row["paths"]["distinct_by_samples"]["union"]["points"] for row in rows]
+    return ", ".join(f"{statistics.fmean(point[1] for point in points):.2f}" for points in zip(*curves, strict=True))
+
+
+def _difficulty(stages: Rows) -> str:
+    lines = ["| pairs | pass rate under the start | problems | pass rate, before → after | entropy of answers, nats "
+             "| distinct right paths |",
+             "|---|---|--:|--:|--:|--:|"]  # fmt: skip
+    for words, name in (("hard", "hard"), ("best-versus-worst", "best-worst")):
+        tables = [row["by_difficulty"] for row in stages.get(name, {}).values()]
+        for number in range(NUM_BINS if tables else 0):
+            some = [table[number] for table in tables if table[number]["problems"]]
+            if some:
+                count = spread([float(entry["problems"]) for entry in some], 0)
+                moved = " | ".join(_arrow(some, what) for what in ("pass_rate", "entropy", "distinct"))
+                band = f"{number / NUM_BINS:.1f} to {(number + 1) / NUM_BINS:.1f}"
+                lines.append(f"| {words} | {band} | {count} | {moved} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _arrow(entries: Sequence[dict[str, Any]], what: str) -> str:
+    """Before and after, each problem counted once over all seeds."""
+    total = sum(entry["problems"] for entry in entries)
+    sides = [sum(entry[what][side] * entry["problems"] for entry in entries) / total for side in (0, 1)]
+    return " → ".join(f"{side:.2f}" for side in sides)
+
+
+def _dynamic(stages: Rows) -> str:
+    if "dynamic" not in stages:
+        return ""
+    hard = next(iter(stages["dynamic@hard"].values()))["greedy"]["solved"] if "dynamic@hard" in stages else ""
+    lines = [f"| solves in | all | hard ({len(hard)}: pass rate before below {HARD}) |", "|---|--:|--:|"]
+    lines += [f"| {words} | {_percent(stages, name)} | {_percent(stages, name + '@hard')} |" for words, name in STYLED]
+    lines += ["", "Mean NLL of training solutions by pass rate before (hardest fifth first), over the training:", "",
+              "| loss | steps to | 0.0 to 0.2 | to 0.4 | to 0.6 | to 0.8 | to 1.0 |",
+              "|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    for name in ("plain", "dynamic"):
+        curves = [row["loss"] for row in stages[name].values()]
+        picked = [0, 1, 2, len(curves[0]) // 2, len(curves[0]) - 1]
+        for place in dict.fromkeys(picked):
+            points = [curve[place] for curve in curves]
+            means = [[p["nll"][b] for p in points if p["nll"][b] is not None] for b in range(NUM_BINS)]
+            lines.append(f"| {name} | {points[0]['step']} | " + " | ".join(spread(m, 3) for m in means) + " |")
+    return "\n".join(lines)
