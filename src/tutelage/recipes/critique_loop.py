@@ -11,7 +11,9 @@
 
 Options beyond it: refinements as examples of refining too (`learn_refining`, in the code), DPO pairs of refinement over
 original instead of or beside SFT (`learn_from`), a critic trained again each round on its critiques that helped
-(`retrain_critic`; the code writes this data, `critic.json`, and leaves it). Deviations: none where these are off.
+(`retrain_critic`; the code writes this data, `critic.json`, and leaves it; here without critiques that call the wrong
+solution right). Deviations where these are off: equal solutions of a problem are learnt once, and texts that were cut
+short never.
 
 Cost of a round: n samples a problem; one critique and r refinements of each wrong one; one fine-tuning.
 """
@@ -31,7 +33,7 @@ from tutelage.config.settings import (
     TrainingSettings,
     setting,
 )
-from tutelage.errors import NothingToLearn
+from tutelage.errors import InputError, NothingToLearn
 from tutelage.evaluation.plays import ACTOR, CRITIC, Table
 from tutelage.recipes import learn
 from tutelage.recipes.bench import Bench, Weights
@@ -57,7 +59,10 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
     iterations: int = setting(3, "Rounds, T; 0 trains on D_0 only.", source=f"{PAPER}, README of the code", ge=0)
     num_samples: int = setting(5, "Solutions sampled of each problem, n.", source=f"{PAPER}, README of the code", ge=1)
     temperature: float = setting(0.7, "Temperature of solutions.", source=f"{PAPER}, code", gt=0, le=5)
-    num_refinements: int = setting(5, "Refinements of each wrong solution.", source=f"{PAPER}, code: n", ge=1)
+    num_refinements: int = setting(
+        5, "Refinements of each wrong solution; 0 is vanilla improvement, with the critic at test time at most.",
+        source=f"{PAPER}, code: n", ge=0,
+    )  # fmt: skip
     refine_temperature: float = setting(0.7, "Temperature of refinements.", source=f"{PAPER}, code", ge=0, le=5)
     max_kept: int = setting(1, "Right refinements kept of one critique.", source=f"{PAPER}, code", ge=1)
     max_solutions: int | None = setting(None, "Right solutions kept of a problem, all kinds; none keeps all.", ge=1)
@@ -95,6 +100,11 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
     nll_average: Literal["sequence", "token"] = setting("sequence", "Per token of each example, or of the batch.")
     choose_step_every: Literal[0] = setting(0, "Not offered here: steps are not chosen on dev problems.")
 
+    @property
+    def has_repairs(self) -> bool:
+        """Whether wrong solutions are criticised and refined; without, it is vanilla self-improvement."""
+        return self.critic is not None and self.num_refinements > 0
+
     def rules(self, draw: SamplingParams) -> PracticeRules:
         """How problems are practised on.
 
@@ -103,17 +113,18 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
         """
         return PracticeRules(
             draw, self.num_samples, replace(draw, temperature=self.refine_temperature),
-            self.num_refinements if self.critic else 0, self.max_kept, self.shortcut_barrier, self.critic_tries,
+            self.num_refinements if self.has_repairs else 0, self.max_kept, self.shortcut_barrier, self.critic_tries,
         )  # fmt: skip
 
     def workload(self, num_train: int, num_test: int) -> Workload:
         """What a run does at most: every sample wrong, every critique refined."""
         tested = min(self.eval_limit or num_test, num_test)
-        each = self.num_samples * (2 + self.num_refinements if self.critic else 1)
+        each = self.num_samples * (2 + self.num_refinements if self.has_repairs else 1)
         levels = self.level_samples * (num_train + tested)
         examples = num_train * (1 + self.num_samples * (1 + self.max_kept))
         steps = min(self.max_steps, max(1, int(self.epochs * examples) // self.batch_size))
-        done = levels + self.iterations * num_train * each + (self.iterations + 1) * tested * (1 + self.eval_samples)
+        measured = tested * (1 + self.eval_samples + (2 if self.critic and self.eval_critic else 0))
+        done = levels + self.iterations * num_train * each + (self.iterations + 1) * measured
         return Workload(done, 0, steps * (self.iterations + 1), self.batch_size)
 
 
@@ -121,8 +132,10 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     """Run the recipe; returns the report, which is also in the run folder.
 
     Raises:
+        InputError: the settings contradict each other.
         NothingToLearn: the first round has nothing to learn from.
     """
+    check(config)
     report = ReportBuilder(NAME, config, bench)
     start = start_examples(bench, limit=config.start_limit, refinements=config.start_refinements)
     actor, figures = first_actor(config, bench, start)
@@ -132,8 +145,8 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     for t in range(1, config.iterations + 1):
         practice = practise_all(config, bench, actor, critic, t)
         crop = harvest(practice, round=t, max_solutions=config.max_solutions, learn_refining=config.learn_refining)
-        if not start and not crop.examples:
-            if t == 1:
+        if not crop.pairs if config.learn_from == "dpo" else not start and not crop.examples:
+            if t == 1 and not start:
                 raise nothing_to_learn(practice)
             bench.progress.note(f"round {t} has nothing to learn from, so the loop ends")
             break
@@ -145,6 +158,26 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     whole = {**report.finish(), "critique_loop": summary_of(report.iterations)}
     bench.run.write_report(whole)
     return whole
+
+
+def check(config: Config) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        InputError: says which.
+    """
+    if config.learn_from != "sft" and not config.has_repairs:
+        raise InputError(
+            "pairs are refinements over the solutions that they came from, and nothing is refined",
+            seen=f"learn_from={config.learn_from}, critic={config.critic}, num_refinements={config.num_refinements}",
+            expected="a critic and num_refinements of at least 1", advice="name a critic, or take learn_from=sft",
+        )  # fmt: skip
+    if config.retrain_critic and (not config.has_repairs or str(config.critic).startswith("server:")):
+        raise InputError(
+            "this critic cannot be trained again", seen=f"critic={config.critic}",
+            expected="a model whose weights lie on this machine, and num_refinements of at least 1",
+            advice="leave retrain_critic out, or name a model folder or hub name",
+        )  # fmt: skip
 
 
 def first_actor(config: Config, bench: Bench, start: list[Example]) -> tuple[Weights, IterationReport]:
@@ -191,15 +224,15 @@ def improve(
     bench.run.append_many("pairs", crop.pairs)
     figures = IterationReport(t)
     if config.learn_from != "dpo":
-        learnt, figures = learn.from_examples(config, bench, bench.base, data, iteration=t)
-        # Each round's actor has its own version, although each is one fine-tuning away from the base.
-        actor = replace(learnt, policy=replace(learnt.policy, version=bench.base.policy.version + t))
+        actor, figures = learn.from_examples(config, bench, bench.base, data, iteration=t)
     if config.learn_from != "sft" and crop.pairs:
         label = f"it{t}-dpo" if config.learn_from == "sft+dpo" else None
         actor, figures = learn.from_pairs(config, bench, actor, crop.pairs, iteration=t, label=label)
     if config.keep_checkpoints == "last" and t > 1:
-        shutil.rmtree(bench.run.checkpoint_path(f"it{t - 1}"), ignore_errors=True)
-    return actor, figures
+        for label in (f"it{t - 1}", f"it{t - 1}-dpo"):
+            shutil.rmtree(bench.run.checkpoint_path(label), ignore_errors=True)
+    # Each round's actor has its own version, although each may be one fine-tuning away from the base.
+    return replace(actor, policy=replace(actor.policy, version=bench.base.policy.version + 1 + t)), figures
 
 
 def better_critic(config: Config, bench: Bench, critic: Seat, crop: Harvest, t: int) -> Seat:

@@ -27,7 +27,7 @@ class Harvest:
     Args:
         examples: solutions to learn, and, where asked for, how to refine.
         pairs: the first kept refinement over the solution that it came from.
-        critic_examples: critiques that led to a right refinement, for the critic.
+        critic_examples: critiques that found the error and led to a right refinement, for the critic.
     """
 
     examples: list[Example]
@@ -94,7 +94,7 @@ def harvest(practice: Practice, *, round: int, max_solutions: int | None, learn_
                 crop.examples.extend(_example(stage, kept, kept.prompt_ids, "refining") for kept in repair.kept)
             if repair.kept:
                 crop.pairs.append(_pair(stage, repair, round))
-            if repair.right and repair.judgement.said and repair.judgement.critique is not None:
+            if repair.right and repair.judgement.said and repair.judgement.is_right is False:
                 said = repair.judgement.said[-1]
                 crop.critic_examples.append(_example(stage, said, said.prompt_ids, "critique"))
     return crop

@@ -35,7 +35,7 @@ from tutelage.config.settings import (
     setting,
 )
 from tutelage.errors import NothingToLearn
-from tutelage.evaluation.critic_prompts import critique_form, target_ids
+from tutelage.evaluation.critic_prompts import critique_form, quoted, target_ids
 from tutelage.evaluation.plays import ACTOR, CRITIC, Table
 from tutelage.recipes import learn
 from tutelage.recipes.bench import Bench
@@ -201,14 +201,21 @@ def examples_of(talks: list[Talk], arm: str, bench: Bench, config: Config) -> li
 
 def tokens_of(bench: Bench, pieces: Sequence[Piece], learn_errors: bool) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Token ids of a text with its end token, and the loss weight of each: 0 for errors that are not to be learnt."""
-    ids: list[int] = []
-    weights: list[float] = []
+    prompter = bench.prompter
+    # A gold solution of the same prompt begins like this; see `Prompter.target_text`.
+    text, errors = " " if prompter.form == "plain" else "", list[range]()
     for number, piece in enumerate(pieces):
-        text = piece.text + ("\n" if number + 1 < len(pieces) else "")
-        *own, end = target_ids(bench.prompter, text)
-        ids += own
-        weights += [0.0 if piece.is_error and not learn_errors else 1.0] * len(own)
-    return (*ids, end), (*weights, 1.0)
+        shown = quoted(prompter, piece.text)
+        if piece.is_error and not learn_errors:
+            errors.append(range(len(text), len(text) + len(shown) + 1))
+        text += shown + ("\n" if number + 1 < len(pieces) else "")
+    ids = target_ids(prompter, text)
+    if not errors:
+        return ids, (1.0,) * len(ids)
+    # The text is tokenized as a whole, as it is read: pieces tokenized apart would have other tokens at their edges.
+    places = prompter.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    weights = [0.0 if any(begin in error for error in errors) else 1.0 for begin, _ in places]
+    return ids, (*weights, 1.0)
 
 
 def counted(trains: list[Train], talks: list[Talk]) -> dict[str, Any]:

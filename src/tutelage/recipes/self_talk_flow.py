@@ -6,7 +6,7 @@
        shown the critique, write on from there; go to 1
 
 Source: arXiv 2411.16579, self-talk-via-critique. The actor's new solution is begun for it with the steps that were
-right, so a thought never goes back behind them.
+right; only where the critic changes its mind about one of these does a thought go back behind it.
 """
 
 from __future__ import annotations
@@ -123,12 +123,12 @@ def think(table: Table, root: Completion, rules: ThinkingRules, judge: Judge) ->
             return ended("error not found")
         upto = len(steps) if at is None else at
         thoughts += thoughts_on(steps, judgement, done, upto)
-        done = max(done, upto)
+        done = upto
         if at is None:
             return ended("right" if judge(solution).is_correct else "wrong answer")
         if turn == rules.rounds:
             return ended("rounds used up")
-        thoughts += thoughts_on(steps, judgement, at, at + 1)
+        thoughts.append(error_at(steps, judgement, at))
         extended = yield from extend(table, judgement, at, rules.extend)
         if extended is None:
             return ended("sampling failed")
@@ -138,16 +138,21 @@ def think(table: Table, root: Completion, rules: ThinkingRules, judge: Judge) ->
 
 
 def thoughts_on(steps: Sequence[str], judgement: Judgement, first: int, last: int) -> list[Thought]:
-    """The steps from `first` up to `last` with what the critic said of each; of those it left out, nothing."""
+    """The right steps from `first` up to `last` with what the critic said of each; of those it left out, nothing."""
     assert judgement.critique is not None
     said = judgement.critique.steps
     found = []
     for place in range(first, last):
-        own = said[place] if place < len(said) else None
-        found.append(Thought(
-            steps[place], place, own is None or own.is_correct, own.text if own else "", own.explanation if own else ""
-        ))  # fmt: skip
+        own = said[place] if place < len(said) and said[place].is_correct else None
+        found.append(Thought(steps[place], place, True, own.text if own else "", own.explanation if own else ""))
     return found
+
+
+def error_at(steps: Sequence[str], judgement: Judgement, at: int) -> Thought:
+    """The wrong step with what the critic said of it, wherever in its critique that stands."""
+    assert judgement.critique is not None and judgement.critique.first_error is not None
+    own = judgement.critique.steps[judgement.critique.first_error]
+    return Thought(steps[at], at, False, own.text, own.explanation)
 
 
 def extend(
