@@ -90,7 +90,7 @@ def test_a_judge_learns_and_the_report_says_what_it_is_worth(trained) -> None:
     assert card["data"]["ratings"] == len(samples) == sum(card["data"]["scores"])
     tokenizer = AutoTokenizer.from_pretrained(trained / "checkpoints" / "it1")
     for example, sample in zip(run.read("examples", Example), samples, strict=False):
-        prompt = f"{sample.question}\nsolve:\n{sample.solution}\nsolution: {sample.answer}\nverdict:\n"
+        prompt = f"{sample.question}\nsolve:\n{sample.solution}\nsolution: {sample.answer}\nverdict:\ncritique:\n"
         assert tokenizer.decode(example.prompt_ids) == prompt
         read = read_rating(tokenizer.decode(example.target_ids).removesuffix("<eos>"), "primer")
         assert read == Rating(sample.analysis, sample.score)
@@ -217,7 +217,7 @@ def test_a_judge_scores_for_other_recipes_and_one_that_never_parses_is_told(tmp_
     (tmp_path / "script.py").write_text(
         "def judge(request):\n"
         "    if request.role != 'judge':\n        return '1+1=2\\nanswer: 2'\n"
-        "    return 'verdict: [[8]]' if request.index else 'I like it'\n"
+        "    return 'verdict: 8' if request.index else 'I like it'\n"
         "def chatter(request):\n    return 'I like it' if request.role == 'judge' else 'answer: 2'\n"
     )
 

@@ -65,9 +65,14 @@ def test_no_score_is_guessed(text: str, reason: str) -> None:
 
 
 def test_the_built_in_models_form() -> None:
-    text = "step 1: +2 correct.\nstep 2: -3 wrong, use +3.\nverdict: [[3]]"
+    text = "step 1: +2 correct.\nstep 2: -3 wrong, use +3.\nverdict: 3"
     assert read_rating(text, "primer") == Rating("step 1: +2 correct.\nstep 2: -3 wrong, use +3.", 3)
-    assert read_rating("verdict: wrong", "primer") == Unrated("there is no rating")
+    assert read_rating("verdict: wrong", "primer") == Unrated("the rating is no whole number from 1 to 10")
+    assert read_rating("verdict: [[3]]", "primer") == Unrated("the rating is no whole number from 1 to 10")
+    assert read_rating("verdict 3", "primer") == Unrated("there is no rating")
+    assert read_rating("verdict: 3\nverdict: 3", "primer") == Unrated("there are several ratings")
+    assert read_rating("verdict: 3\nstep 1: +2 correct.", "primer") == Unrated("text goes on after the rating")
+    assert write_rating(Rating("verdict: 9", 2), "primer") == "verdict 9\nverdict: 2"
 
 
 @given(st.text(), st.integers(LOWEST, HIGHEST), st.sampled_from(["labelled", "primer"]))

@@ -1,12 +1,13 @@
 """Ratings of solutions: reading them strictly and writing them, in the two forms that judges here use.
 
 A judge writes its analysis, then a score from 1 to 10 in four bands (arXiv 2404.02893 section 3): `BANDS`. `labelled`
-is the published form, a last line `Rating: [[7]]`; `primer` is the built-in model's, a last line `verdict: [[7]]`.
+is the published form, a last line `Rating: [[7]]`; `primer` is the built-in model's, a last line `verdict: 7` (it never
+saw a bracket).
 
 A text that does not fit its form is `Unrated` with a reason, to be counted or asked for again; no score is ever
-guessed. Model text is hostile: the score counts only where it is the one number in double brackets, in the last line,
-so a judge that repeats a solution's wish for a mark, or names two, gives none. Reading takes time in proportion to the
-text's length.
+guessed. Model text is hostile: the score counts only where its line is the last one and the only one of its form, and
+no other number stands in double brackets, so a judge that repeats a solution's wish for a mark, or names two, gives
+none. Reading takes time in proportion to the text's length.
 """
 
 from __future__ import annotations
@@ -33,10 +34,9 @@ BANDS: tuple[tuple[int, int, str], ...] = (
 RIGHT_FROM = BANDS[2][0]
 """The lowest score that says that the result is right."""
 
-_LABELS = {"labelled": "Rating", "primer": "verdict"}
-_LINES = {
-    form: re.compile(rf"[ \t*_#>]*{label}[ \t*_]*:[ \t*_]*\[\[([^\[\]\n]{{0,40}})\]\][ \t*_.]*", re.IGNORECASE)
-    for form, label in _LABELS.items()
+_LINES: dict[RatingForm, re.Pattern[str]] = {
+    "labelled": re.compile(r"[ \t*_#>]*Rating[ \t*_]*:[ \t*_]*\[\[([^\[\]\n]{0,40})\]\][ \t*_.]*", re.IGNORECASE),
+    "primer": re.compile(r"verdict: (.*)"),
 }
 _MARK = re.compile(r"\[\[[ \t]*[-+]?[0-9][0-9./ \t]*\]\]")
 _SCORE = re.compile(r"[ \t]*([0-9]{1,2})[ \t]*")
@@ -75,7 +75,7 @@ def read_rating(text: str, form: RatingForm) -> Rating | Unrated:
     Bold type around the last line, and a full stop after it, are left aside; nothing else is.
     """
     rows = [row for row in text.split("\n") if row.strip()]
-    matches = [_LINES[form].fullmatch(row) for row in rows]
+    matches = [_LINES[form].fullmatch(row.strip()) for row in rows]
     found = sum(match is not None for match in matches)
     marks = sum(1 for _ in _MARK.finditer(text))
     if found > 1 or marks > 1:
@@ -94,14 +94,18 @@ def read_rating(text: str, form: RatingForm) -> Rating | Unrated:
 def write_rating(rating: Rating, form: RatingForm) -> str:
     """The rating as text; `read_rating` of it gives the score back, and the analysis without empty lines.
 
-    Double brackets in the analysis are taken apart, so that nothing in it passes for a score.
+    Nothing in the analysis passes for a score: double brackets are taken apart, and in `primer` form a line that is a
+    verdict loses its colon.
 
     Raises:
         ValueError: the score is not from 1 to 10.
     """
     band_of(rating.score)
     rows = [row.rstrip() for row in _apart(rating.analysis).split("\n") if row.strip()]
-    return "\n".join([*rows, f"{_LABELS[form]}: [[{rating.score}]]"])
+    if form == "primer":
+        rows = [row.replace(":", "", 1) if _LINES[form].fullmatch(row.strip()) else row for row in rows]
+        return "\n".join([*rows, f"verdict: {rating.score}"])
+    return "\n".join([*rows, f"Rating: [[{rating.score}]]"])
 
 
 def _apart(text: str) -> str:

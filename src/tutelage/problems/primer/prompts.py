@@ -59,10 +59,10 @@ def critique_prompt(question: str, solution: str) -> str:
 def judge_prompt(question: str, solution: str, reference: str | None = None) -> str:
     """Ask a judge for its analysis and a score; `reference` is the right answer, where it may know it.
 
-    The built-in model was not schooled in this: it learns it from examples (the recipe judge).
+    The built-in model was schooled to write the analysis after `critique:`; the score it learns from examples.
     """
     known = "" if reference is None else f"solution: {reference}\n"
-    return f"{_with_solution(question, solution)}{known}verdict:\n"
+    return f"{_with_solution(question, solution)}{known}verdict:\ncritique:\n"
 
 
 def refine_prompt(question: str, solution: str, critique: str) -> str:
