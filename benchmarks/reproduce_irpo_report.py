@@ -7,18 +7,17 @@ figures are copied from arXiv 2404.19733v3, Tables 1 and 2.
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reproduce_irpo_claims import CLAIMS, PREDICTIONS
+from reproduce_irpo_claims import CLAIMS
 from reproduce_irpo_plan import TUNED, WORLDS
 from reproduce_irpo_trials import tuning_tables
 from reproduce_plots import Line, Panel, write_chart
-from reproduce_statistics import Claim, Decision, Rows, decide, seeds_needed, table, together
+from reproduce_statistics import Rows, decide
+from reproduce_tables import claim_row, claims_table, spread, verdict, write_section
 
 from tutelage.primer import PRIMER_VERSION
 from tutelage.problems.primer import primer_problems
@@ -81,7 +80,7 @@ def write_report(rows: list[dict[str, Any]], *, as_json: bool, to_docs: bool) ->
     worlds = {name: by_stage(rows, name) for name in WORLDS}
     decided = [(claim, [decide(worlds[claim.world], contrast) for contrast in claim.contrasts]) for claim in CLAIMS]
     for claim, decisions in decided:
-        print(json.dumps(_claim_row(claim, decisions)) if as_json else f"{_verdict(decisions):10} {claim.text}")
+        print(json.dumps(claim_row("iterative-rpo", claim, decisions)) if as_json else f"{verdict(decisions):10} {claim.text}")
     text = "\n\n".join(
         [
             _setting(rows),
@@ -89,7 +88,7 @@ def write_report(rows: list[dict[str, Any]], *, as_json: bool, to_docs: bool) ->
             "#### Table 2: lucky guesses\n\n" + _accuracies(worlds["lucky"], LUCKY_TABLE, "ARC-C, 70B"),
             "#### Pairs and lucky guesses\n\n" + _practice_table(worlds),
             "#### Where the methods differ\n\n" + _difficulty(worlds["primer"]),
-            "#### Claims\n\n" + _claims(decided),
+            "#### Claims\n\n" + claims_table(decided),
             "#### Log-probs\n\n" + _log_probs(worlds),
             "#### Tuning and one-variable experiments (dev)\n\n" + tuning_tables(TRIALS),
         ]
@@ -98,26 +97,7 @@ def write_report(rows: list[dict[str, Any]], *, as_json: bool, to_docs: bool) ->
         print(text)
         return
     _plots(worlds)
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
-
-
-def write_predictions(rows: list[dict[str, Any]]) -> None:
-    """Write what the pilot says of every contrast: mean, standard deviation over seeds, seeds that it would take."""
-    lines = []
-    for claim in CLAIMS:
-        for contrast in claim.contrasts:
-            values = table(by_stage(rows, claim.world), contrast)
-            if values is None or len(values) < 2:
-                continue
-            means = [float(mean) for mean in values.mean(axis=1)]
-            mean, spread = statistics.fmean(means), max(0.001, statistics.stdev(means))
-            row = {"contrast": f"{claim.world}: {contrast.name}", "mean": round(mean, 4), "spread": round(spread, 4),
-                   "seeds": len(means), "needed": seeds_needed(mean, spread)}  # fmt: skip
-            lines.append(json.dumps(row))
-    PREDICTIONS.write_text("\n".join(dict.fromkeys(lines)) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    write_section(DOCUMENT, BEGIN, END, text)
 
 
 def _setting(rows: Sequence[dict[str, Any]]) -> str:
@@ -139,18 +119,10 @@ def _accuracies(rows: Rows, entries: Sequence[tuple[str, str, str]], paper: str)
     lines = [f"| method | greedy | maj@32 | paper: {paper} |", "|---|--:|--:|--:|"]
     for words, stage, published in entries:
         found = rows.get(stage, {}).values()
-        greedy = _spread([100 * row["greedy"]["accuracy"] for row in found])
-        votes = _spread([100 * row["votes"]["accuracy"] for row in found if "votes" in row])
+        greedy = spread([100 * row["greedy"]["accuracy"] for row in found])
+        votes = spread([100 * row["votes"]["accuracy"] for row in found if "votes" in row])
         lines.append(f"| {words} | {greedy} | {votes} | {published} |")
     return "\n".join(lines)
-
-
-def _spread(values: Sequence[float], digits: int = 1) -> str:
-    """`mean ± sd`, the mean alone for one value, `-` for none."""
-    if not values:
-        return "-"
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def _practice_table(worlds: dict[str, Rows]) -> str:
@@ -166,14 +138,14 @@ def _practice_table(worlds: dict[str, Rows]) -> str:
             found = list(rows.get(f"irpo-{t}", {}).values())
             facts = [row["practice"] for row in found]
             cells = [
-                _spread([fact["pairs"] for fact in facts], 0),
-                _spread([fact["pairing"]["paired"] for fact in facts], 0),
+                spread([fact["pairs"] for fact in facts], 0),
+                spread([fact["pairing"]["paired"] for fact in facts], 0),
                 *(
-                    _spread([100 * fact[f"{side}_sound"] / max(1, fact[side]) for fact in facts])
+                    spread([100 * fact[f"{side}_sound"] / max(1, fact[side]) for fact in facts])
                     for side in ("chosen", "rejected")
                 ),
-                _spread([100 * row["greedy"]["accuracy"] for row in found]),
-                _spread([_share(row["greedy"]["reasoned"], lambda index: True) for row in found]),
+                spread([100 * row["greedy"]["accuracy"] for row in found]),
+                spread([_share(row["greedy"]["reasoned"], lambda index: True) for row in found]),
             ]
             lines.append(f"| {name} | {t} | {' | '.join(cells)} | {told} |")
     return "\n".join(lines)
@@ -191,18 +163,18 @@ def _difficulty(rows: Rows) -> str:
     first = {seed: row["greedy"]["solved"] for seed, row in rows.get("zero-shot", {}).items()}
     for stage in stages:
         found = {seed: row["greedy"]["solved"] for seed, row in rows.get(stage, {}).items()}
-        cells = [_spread([_share(solved, lambda i, n=n: levels[i] == n) for solved in found.values()]) for n in "1234"]
+        cells = [spread([_share(solved, lambda i, n=n: levels[i] == n) for solved in found.values()]) for n in "1234"]
         for before in "10":
             kept = [
                 _share(solved, lambda i, old=first[seed], before=before: old[i] == before)
                 for seed, solved in found.items()
                 if seed in first
             ]
-            cells.append(_spread([100 - share for share in kept] if before == "1" else kept))
+            cells.append(spread([100 - share for share in kept] if before == "1" else kept))
         errors = [row["greedy"]["errors"] for row in rows.get(stage, {}).values()]
         named = [(some.get("operation", 0), some.get("slip", 0), sum(some.values())) for some in errors]
-        cells += [_spread([counts[i] for counts in named], 0) for i in (0, 1)]
-        cells.append(_spread([total - operation - slip for operation, slip, total in named], 0))
+        cells += [spread([counts[i] for counts in named], 0) for i in (0, 1)]
+        cells.append(spread([total - operation - slip for operation, slip, total in named], 0))
         lines.append(f"| {stage} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -211,39 +183,6 @@ def _share(solved: str, belongs: Callable[[int], bool]) -> float:
     """Percent solved of the problems that belong."""
     values = [int(value) for index, value in enumerate(solved) if belongs(index)]
     return 100 * statistics.fmean(values) if values else 0.0
-
-
-def _verdict(decisions: Sequence[Decision | None]) -> str:
-    return together([d.verdict if d else "unresolved" for d in decisions])
-
-
-def _claims(decided: Sequence[tuple[Claim, list[Decision | None]]]) -> str:
-    lines = ["| claim | paper | contrast | predicted | seeds for power 0.8 | measured, 95 % interval | verdict |",
-             "|---|---|---|--:|--:|--:|---|"]  # fmt: skip
-    for claim, decisions in decided:
-        lines.append(f"| **{claim.text}** | {claim.paper} | | | | | **{_verdict(decisions)}** |")
-        for contrast, decision in zip(claim.contrasts, decisions, strict=True):
-            unit, digits = (100.0, 1) if contrast.is_share else (1.0, 1)
-            expected = "-" if contrast.predicted is None else f"{unit * contrast.predicted:+.{digits}f}"
-            needed = "-" if contrast.predicted is None or not decision else str(decision.needed or "over 200")
-            measured = "-"
-            if decision:
-                low, high = unit * decision.low, unit * decision.high
-                interval = f"{low:.{digits}f} to {high:.{digits}f}" if math.isfinite(low) else "one seed"
-                measured = f"{unit * decision.mean:+.{digits}f} ({interval}; {decision.seeds} seeds)"
-            lines.append(
-                f"| | | {contrast.name} | {expected} | {needed} | {measured} "
-                f"| {decision.verdict if decision else 'not run'} |"
-            )
-    return "\n".join(lines)
-
-
-def _claim_row(claim: Claim, decisions: Sequence[Decision | None]) -> dict[str, Any]:
-    contrasts = [
-        {"name": contrast.name, "predicted": contrast.predicted, **(asdict(decision) if decision else {})}
-        for contrast, decision in zip(claim.contrasts, decisions, strict=True)
-    ]
-    return {"name": f"iterative-rpo-{claim.name}", "verdict": _verdict(decisions), "contrasts": contrasts}
 
 
 def _log_probs(worlds: dict[str, Rows]) -> str:
@@ -264,7 +203,7 @@ def _log_probs(worlds: dict[str, Rows]) -> str:
             if not found:
                 continue
             cells = [
-                f"{_spread([c[which][0][key] for c in found], 2)} → {_spread([c[which][-1][key] for c in found], 2)}"
+                f"{spread([c[which][0][key] for c in found], 2)} → {spread([c[which][-1][key] for c in found], 2)}"
                 for which in ("train", "unseen")
                 for key in ("chosen_logprob", "rejected_logprob")
             ]

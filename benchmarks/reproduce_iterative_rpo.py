@@ -26,9 +26,10 @@ from tutelage.cli.threads import configure_threads
 configure_threads()  # before torch is imported, here and in every worker
 
 from cells import read_rows, run_missing  # noqa: E402
-from reproduce_irpo_claims import PREDICTIONS  # noqa: E402
+from reproduce_irpo_claims import CLAIMS, PREDICTIONS  # noqa: E402
 from reproduce_irpo_plan import PILOT_SEEDS, SEEDS, WORLDS, Step, methods  # noqa: E402
 from reproduce_lab import Lab, World, open_lab, practice_facts, timed  # noqa: E402
+from reproduce_tables import write_predictions  # noqa: E402
 
 from tutelage.records import digest  # noqa: E402
 
@@ -152,7 +153,7 @@ def main() -> None:
     wanted = {cell.key for cell in cells}
     rows = [row for row in read_rows(results) if row["key"] in wanted]
     if scale == "pilot":
-        report.write_predictions(rows)
+        write_predictions(CLAIMS, lambda world: report.by_stage(rows, world), PREDICTIONS)
     else:
         report.write_report(rows, as_json=options.json, to_docs=scale == "full")
 

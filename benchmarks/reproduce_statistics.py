@@ -27,6 +27,7 @@ class Term:
     `votes` on the first ones only, and a contrast uses the problems that all its terms have. `pairs` is a number.
     `chosen:unseen`, `rejected:train` and the like are changes of mean log-prob sums over the training of that stage,
     in nats.
+    Any other name is one of the stage's `figures`, a share.
     """
 
     weight: float
@@ -53,7 +54,8 @@ class Contrast:
     @property
     def is_share(self) -> bool:
         """Whether it is a share of problems, which tables show in percent."""
-        return self.terms[0].metric in ("greedy", "votes", "reasoned")
+        metric = self.terms[0].metric
+        return metric != "pairs" and ":" not in metric
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,9 @@ def figure(row: Mapping[str, Any], metric: str) -> np.ndarray | None:
         return np.array([int(c) for c in text], dtype=float) if text else None
     if metric == "pairs":
         return np.array([float(row["practice"]["pairs"])]) if "practice" in row else None
+    if ":" not in metric:
+        value = row.get("figures", {}).get(metric)
+        return None if value is None else np.array([float(value)])
     side, which = metric.split(":")
     curve = row.get("curves", {}).get(which)
     return np.array([curve[-1][f"{side}_logprob"] - curve[0][f"{side}_logprob"]]) if curve else None
