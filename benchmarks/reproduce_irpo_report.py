@@ -80,7 +80,8 @@ def write_report(rows: list[dict[str, Any]], *, as_json: bool, to_docs: bool) ->
     worlds = {name: by_stage(rows, name) for name in WORLDS}
     decided = [(claim, [decide(worlds[claim.world], contrast) for contrast in claim.contrasts]) for claim in CLAIMS]
     for claim, decisions in decided:
-        print(json.dumps(claim_row("iterative-rpo", claim, decisions)) if as_json else f"{verdict(decisions):10} {claim.text}")
+        words = f"{verdict(decisions):10} {claim.text}"
+        print(json.dumps(claim_row("iterative-rpo", claim, decisions)) if as_json else words)
     text = "\n\n".join(
         [
             _setting(rows),
