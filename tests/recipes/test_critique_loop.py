@@ -214,6 +214,7 @@ def test_the_loop_on_primer(tmp_path, loop_config, run_loop) -> None:
     assert sum(level["n"] for level in second["test_levels"]) == 3
     assert sum(second["train_levels"]) == pytest.approx(1.0)
     assert [row["round"] for row in report["critique_loop"]] == [0, 1]
+    assert report["remarks"][1].startswith("round 1: ") and "refinements learnt" in report["remarks"][1]
     assert report["critique_loop"][1]["tokens_written"] > 0 == report["critique_loop"][0]["tokens_written"]
     assert {c.policy.version for c in made.values() if c.role == "answer"} == {1, 2}, "base 0, actor_0, actor_1"
 

@@ -200,6 +200,7 @@ def test_self_talk_on_primer(tmp_path, talk_config, run_talk) -> None:
     run, told = Run.open(tmp_path / "run"), report["self_talk"]
     assert [arm["arm"] for arm in told["arms"]] == ["actor alone", "two players", "self-talk", "self-correct"]
     assert len(told["comparisons"]) == 6 and report["weights"] == "self-talk"
+    assert len(report["remarks"]) == 5 and report["remarks"][1].startswith("actor alone: ")
     examples = list(run.read("examples", Example))
     learnt = told["trains"]["learnt"]
     assert Counter(example.origin for example in examples) == {"self-talk": learnt, "self-correct": learnt}

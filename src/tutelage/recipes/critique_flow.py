@@ -32,7 +32,7 @@ from tutelage.recipes.critique_flaws import (
     wrong_one,
 )
 from tutelage.recipes.critique_records import CritiqueSample, Fate, Specimen
-from tutelage.records import Completion, Critique, SamplingParams, Verdict, record_id, seed_of
+from tutelage.records import Completion, Critique, SamplingParams, record_id, seed_of
 from tutelage.sampling.flows import Flow, together
 
 

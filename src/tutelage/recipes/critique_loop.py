@@ -38,7 +38,14 @@ from tutelage.evaluation.plays import ACTOR, CRITIC, Table
 from tutelage.recipes import learn
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.critique_loop_data import Harvest, harvest, start_examples
-from tutelage.recipes.critique_loop_report import Levels, actor_levels, measure_round, practice_figures, summary_of
+from tutelage.recipes.critique_loop_report import (
+    Levels,
+    actor_levels,
+    in_words,
+    measure_round,
+    practice_figures,
+    summary_of,
+)
 from tutelage.recipes.critique_practice import Practice, PracticeRules, practise
 from tutelage.recipes.estimate import Workload
 from tutelage.recipes.flow_stage import run_flows
@@ -155,7 +162,8 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
             critic = better_critic(config, bench, critic, crop, t)
         note_practice(report, figures, practice, crop, levels, start)
         report.add(measure_round(config, bench, actor, figures, critic=critic, levels=levels))
-    whole = {**report.finish(), "critique_loop": summary_of(report.iterations)}
+    summary = summary_of(report.iterations)
+    whole = {**report.finish(), "critique_loop": summary, "remarks": in_words(summary)}
     bench.run.write_report(whole)
     return whole
 

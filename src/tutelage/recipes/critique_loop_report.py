@@ -136,3 +136,19 @@ def summary_of(iterations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "tokens_written": sum(cost["completion"] for cost in tokens.values()),
         })  # fmt: skip
     return rows
+
+
+def in_words(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The rounds for people."""
+    lines = []
+    for row in summary:
+        kept = row["kept"] or {}
+        parts = [f"round {row['round']}: {row['accuracy']:.1%}"]
+        if row["with_critic"] is not None:
+            parts.append(f"{row['with_critic']:.1%} with the critic")
+        if kept:
+            parts.append(f"{kept['original']} solutions and {kept['refinement']} refinements learnt")
+        if row["hard_share"] is not None:
+            parts.append(f"{row['hard_share']:.0%} of them of the two hardest levels")
+        lines.append(", ".join(parts))
+    return lines

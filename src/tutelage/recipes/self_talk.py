@@ -44,7 +44,7 @@ from tutelage.recipes.flow_stage import run_flows
 from tutelage.recipes.grading_on_the_way import GradingOnTheWay
 from tutelage.recipes.report import ReportBuilder
 from tutelage.recipes.self_talk_flow import ThinkingRules, Train, think_about
-from tutelage.recipes.self_talk_report import compare_arms, measure_arm, measure_players
+from tutelage.recipes.self_talk_report import compare_arms, in_words, measure_arm, measure_players
 from tutelage.recipes.self_talk_smoothing import SMOOTHER, smoothed_texts
 from tutelage.recipes.strategy_stage import Seat
 from tutelage.records import Example, SamplingParams, digest, record_id
@@ -133,7 +133,7 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
         results.append(measure_arm(config, bench, weights, figures, arm))
         report.add(figures)
     made = {"trains": counts, **compare_arms(results, config.seed)}
-    whole = {**report.finish(), "weights": config.arms[0], "self_talk": made}
+    whole = {**report.finish(), "weights": config.arms[0], "self_talk": made, "remarks": in_words(made)}
     bench.run.write_report(whole)
     return whole
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,9 +48,7 @@ def measure_players(config: Measurement, bench: Bench, critic: Seat) -> Players:
     return Players(figures, alone, ArmResult("two players", refined, voted, voted.extras["pass"]))
 
 
-def measure_arm(
-    config: Measurement, bench: Bench, weights: Weights, figures: IterationReport, arm: str
-) -> ArmResult:
+def measure_arm(config: Measurement, bench: Bench, weights: Weights, figures: IterationReport, arm: str) -> ArmResult:
     """An arm's model, alone; fills in the report's row."""
     k = config.eval_samples
     names = ["greedy", f"maj@{k}", f"pass@{k}"]
@@ -87,6 +85,17 @@ def compare_arms(results: Sequence[ArmResult], seed: int) -> dict[str, Any]:
         figures = {key: getattr(test, key) for key in ("difference", "low", "high", "p_value", "n")}
         tests.append({"first": first.arm, "second": second.arm, **figures})
     return {"arms": rows, "comparisons": tests}
+
+
+def in_words(made: Mapping[str, Any]) -> list[str]:
+    """What was learnt from, and the arms, for people."""
+    trains = made["trains"]
+    lines = [f"{trains['learnt']} of {trains['begun']} trains of thought learnt"]
+    for row in made["arms"]:
+        vote = next(name for name in row if "maj@" in name)
+        figures = f"{row['greedy']['accuracy']:.1%} greedy, {row[vote]['accuracy']:.1%} {vote}"
+        lines.append(f"{row['arm']}: {figures}, {row['any_of_k']['accuracy']:.1%} any of them")
+    return lines
 
 
 def _tokens(result: StrategyResult) -> float:
