@@ -78,9 +78,9 @@ def run_cell(cell: Cell) -> dict[str, Any]:
 
 def all_cells(seeds: list[int], scale: Scale, kinds: list[str]) -> tuple[list[Cell], list[Cell]]:
     """The cells that make the critics, and the others; the difficulty of problems is measured once."""
-    first = [Cell("critics", seed, scale) for seed in seeds]
+    first = [Cell("critics", seed, scale) for seed in seeds if "critics" in kinds]
     second = [Cell(kind, seed, scale) for kind in LATER if kind in kinds for seed in seeds]
-    return first if "critics" in kinds else [], [*second, Cell("difficulty", 0, scale)]
+    return first, [*second, *([Cell("difficulty", 0, scale)] if "difficulty" in kinds else [])]
 
 
 def told(row: dict[str, Any]) -> str:
@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: the plan's")
-    parser.add_argument("--kinds", nargs="+", default=["critics", *LATER], help="parts to run; default: all")
+    parser.add_argument("--kinds", nargs="+", default=["critics", *LATER, "difficulty"], help="parts; default: all")
     scales = parser.add_mutually_exclusive_group()
     scales.add_argument("--quick", action="store_true", help="few problems and updates; rows to a scratch file")
     scales.add_argument("--pilot", action="store_true", help="dev problems, the plan's pilot seeds; writes predictions")
@@ -116,7 +116,8 @@ def main() -> None:
         run_missing(second, run_cell, results, workers=options.workers, tell=told)
     import reproduce_critique_report as report
 
-    wanted = {cell.key for cell in [*first, *second]}
+    everything = all_cells(list(SEEDS_OF[name]), SCALES[name], ["critics", *LATER, "difficulty"])
+    wanted = {cell.key for cells in everything for cell in cells}
     rows = [row for row in read_rows(results) if row["key"] in wanted]
     if name == "pilot":
         write_predictions(CLAIMS, lambda world: report.by_stage(rows), PREDICTIONS)
@@ -129,7 +130,7 @@ def run_why(options: argparse.Namespace) -> None:
     from reproduce_critique_lab import TALK_VARIANTS
 
     seeds = options.seeds or PILOT_SEEDS[:1]
-    cells = [Cell("talk", seed, PILOT, variant) for seed in seeds for variant in TALK_VARIANTS]
+    cells = [Cell("talk", seed, PILOT, variant) for variant in TALK_VARIANTS for seed in seeds if variant]
     run_missing(cells, run_cell, options.results or WHY, workers=options.workers, tell=told)
 
 

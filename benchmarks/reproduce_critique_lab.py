@@ -355,6 +355,8 @@ TALK_VARIANTS: dict[str, dict[str, Any]] = {
 def talk(scale: Scale, seed: int, variant: str = "") -> list[Row]:
     """Self-talk, self-correction and plain solutions learnt from the same trains; the actor alone and two players."""
     changes = dict(TALK_VARIANTS[variant])
+    if variant:
+        changes["arms"] = ["self-talk"]
     settings = shared(
         scale, seed, critic=str(critic_at(scale, seed)), num_samples=4, num_wrong=2, num_right=1, eval_samples=4,
         data=f"primer:train?n={scale.talk_train * changes.pop('data', 1)}&seed={seed}",

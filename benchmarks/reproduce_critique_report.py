@@ -22,6 +22,7 @@ from tutelage.primer import PRIMER_VERSION
 
 ROOT = Path(__file__).parent.parent
 TALK = Path(__file__).parent / "results" / "reproduce_critique_talk.jsonl"
+PILOT = TALK.with_name("reproduce_critique_pilot.jsonl")
 DOCUMENT, IMAGES = ROOT / "docs" / "papers.md", ROOT / "docs" / "images"
 BEGIN, END = "<!-- begin: critique (generated) -->", "<!-- end: critique -->"
 ROUNDS = range(FULL.rounds + 1)
@@ -52,8 +53,8 @@ def write_report(rows: list[dict[str, Any]], *, as_json: bool, to_docs: bool) ->
         "Critics": _critics(stages), "Gain by level of difficulty": _gains(stages), "At test time": _strategies(stages),
         "Round by round": _rounds(stages), "Test accuracy by level of difficulty": _levels(stages),
         "Number of samples": _sweep(stages), "Four ways to train, and the control": _ways(stages),
-        "Self-talk": _talk(stages), "Self-talk, one variable at a time (dev)": _why(TALK), "Sizes": _sizes(stages),
-        "Claims": claims_table(decided),
+        "Self-talk": _talk(stages), "Self-talk, one variable at a time (dev)": _why(TALK, PILOT),
+        "Sizes": _sizes(stages), "Claims": claims_table(decided),
     }  # fmt: skip
     text = "\n\n".join([_setting(rows), *(f"#### {title}\n\n{table}" for title, table in sections.items() if table)])
     if not to_docs:
@@ -188,15 +189,18 @@ def _talk(stages: Rows) -> str:
     )  # fmt: skip
 
 
-def _why(path: Path) -> str:
-    rows = read_rows(path)
+def _why(path: Path, pilot: Path) -> str:
+    """Self-talk with one variable changed; unchanged it is the pilot's."""
+    changed = read_rows(path)
+    seeds = {row["seed"] for row in changed}
+    rows = [row for row in read_rows(pilot) if row["kind"] == "talk" and row["seed"] in seeds] + changed
     lines = []
     for name in dict.fromkeys(row["variant"] for row in rows):
         own = by_stage([row | {"variant": ""} for row in rows if row["variant"] == name])
-        accuracies = [_percent(own, arm) for arm in ("self-talk", "self-correct", "plain")]
+        accuracies = [_percent(own, arm) for arm in ("self-talk", "self-talk:vote", "self-talk:pass")]
         counts = [spread(_figure(own, "self-talk", figure), 0) for figure in ("noticed", "mended", "wrong_unnoticed")]
         lines.append([name or "as in the study", *accuracies, *counts])
-    return _table(("", "self-talk", "self-correct", "plain", "talk says `wrong` in", "of these right in the end",
+    return _table(("", "self-talk", "maj@4", "pass@4", "says `wrong` in", "of these right in the end",
                    "wrong and nothing said"), lines)  # fmt: skip
 
 
