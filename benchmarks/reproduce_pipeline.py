@@ -3,7 +3,7 @@
 Parts, each a cell of every seed; accuracies are greedy, on the same 300 test problems:
     before      the model as it is: greedy, and pass rates of 8 samples, which say what test problems are hard (< 0.5)
     paths       D = 60 problems with one worked solution each. Samplers: the built-in model, and the small sibling twice
-                (two orders of its batches), each fine-tuned on D for 3 epochs as in RFT. 16 samples a problem of each
+                (two orders of its batches), each fine-tuned on D, written in up to four ways; 16 samples a problem each
                 sft         D alone                              sft-long  D, for as many updates as rft
                 rft         D + diverse paths of one sampler     thrice    D + those of one sampler drawn three times
                 union       D + those of three samplers
@@ -15,7 +15,9 @@ Parts, each a cell of every seed; accuracies are greedy, on the same 300 test pr
     dynamic     SFT on prose and programs of 24 problems, 24 updates of 16: plain, and with the dynamic loss at defaults
 A right solution of this world has one line a step, so distinct right paths cannot vary: with 16 samples at temperature
 1 the model found 24 for 23 solved problems, the small one 22 for 22 (programs: 22 for 21, 22 for 22). In `paths` the
-textbooks therefore write the operands of + and * in either order, by chance; RFT's key tells these apart (3+4, 4+3).
+textbooks therefore write the operands of + and * in either order, by chance; RFT's key tells these apart (3+4, 4+3). A
+first pilot (`results/reproduce_pipeline_pilot.jsonl`) with samplers that learnt one way of each problem for 3 epochs
+still had one path a solved problem, so samplers learn four ways for 6 epochs at 5e-4.
 
 Predicted before any run, from the sources and from how this world is made:
     rft - sft above 0 (10 points: four times the updates); union - rft above 0, small (1 point), since operand order
@@ -60,15 +62,18 @@ from tutelage.recipes.bench import Bench, Weights  # noqa: E402
 from tutelage.recipes.path_drawing import Drawn, draw  # noqa: E402
 from tutelage.recipes.progress import SilentProgress  # noqa: E402
 from tutelage.recipes.styles import styled_examples  # noqa: E402
-from tutelage.records import Problem, SamplingParams, digest  # noqa: E402
+from tutelage.records import Example, Problem, SamplingParams, digest  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "reproduce_pipeline.jsonl"
 PILOT = RESULTS.with_name("reproduce_pipeline_pilot.jsonl")
+PARTS = ("before", "paths", "preference", "dynamic")
 SEEDS, PILOT_SEEDS = (1, 2, 3), (8, 9)
 SHARED: dict[str, Any] = dict(
     model="primer", eval_samples=0, max_new_tokens=96, max_batch=128, device="cpu", dtype="float32",
 )  # fmt: skip
 SFT: dict[str, Any] = dict(learning_rate=3e-4, batch_size=16, epochs=3.0, schedule="constant")
+SAMPLERS: dict[str, Any] = dict(learning_rate=5e-4, epochs=6.0)
+ORDERS = 4
 PAIRS: dict[str, Any] = dict(
     num_samples=8, temperature=1.0, learning_rate=2e-4, batch_size=16, beta=1.0, epochs=1000.0, max_steps=30
 )
@@ -98,6 +103,7 @@ class Cell:
     def key(self) -> str:
         """Tells it from others, settings included."""
         settings = [SHARED, SFT, PAIRS, PPO, STYLES, PLAIN, PATHS, NUM_TRAIN, NUM_FEW, NUM_SPREAD, HARD_SAMPLES]
+        settings += [SAMPLERS, ORDERS] if self.part == "paths" else []
         return f"{self.part}/{self.seed}/{digest([self.split, self.test, settings])}"
 
     def problems(self, num_train: int) -> dict[str, Any]:
@@ -148,9 +154,18 @@ def before(cell: Cell) -> dict[str, Any]:
     return {"stages": {"before": stage}, "rates": [count / HARD_SAMPLES for count in right]}
 
 
-def in_either_order(problem: Problem, seed: int) -> Problem:
+def in_all_orders(seat: Bench, seed: int) -> list[Example]:
+    """Worked solutions of the seat's problems in up to `ORDERS` orders of operands."""
+    made = [
+        example for number in range(ORDERS)
+        for example in styled_examples(seat, [in_either_order(p, seed, number) for p in seat.train], ["cot"])
+    ]  # fmt: skip
+    return list({example.id: example for example in made}.values())
+
+
+def in_either_order(problem: Problem, seed: int, number: int) -> Problem:
     """The problem with the operands of + and * in its worked solution swapped or not, by chance."""
-    rng = random.Random(f"order/{seed}/{problem.id}")
+    rng = random.Random(f"order/{seed}/{number}/{problem.id}")
 
     def swap(found: re.Match[str]) -> str:
         left, sign, right = found.groups()
@@ -164,26 +179,27 @@ def paths(cell: Cell) -> dict[str, Any]:
     config = diverse_rft.Config(**cell.problems(NUM_TRAIN), **SFT, **PATHS)
     found: dict[str, Any] = {}
     with bench_for(config, diverse_rft.NAME) as bench:
-        bench = replace(bench, train=[in_either_order(problem, cell.seed) for problem in bench.train])
         samplers = []
         for name, model, shift in (("primer", "", 0), ("small", str(sibling_path("small", 0)), 0),
                                    ("small-b", str(sibling_path("small", 0)), 100)):  # fmt: skip
             seat = bench.invite(model) if model else bench
-            other = config.model_copy(update={"seed": cell.seed + shift})
-            gold = styled_examples(seat, bench.train, ["cot"])
-            weights, _ = learn.from_examples(other, seat, seat.base, gold, label=f"sampler-{name}")
+            other = config.model_copy(update={**SAMPLERS, "seed": cell.seed + shift})
+            weights, _ = learn.from_examples(
+                other, seat, seat.base, in_all_orders(seat, cell.seed), label=f"sampler-{name}"
+            )
             found[f"sampler-{name}"] = solved(seat, weights, name, cell.seed)
             samplers.append(weights.model)
-        found["sft"] = found["sampler-primer"]
+        bench = replace(bench, train=[in_either_order(problem, cell.seed, 0) for problem in bench.train])
+        gold = styled_examples(bench, bench.train, ["cot"])
+        weights, _ = learn.from_examples(config, bench, bench.base, gold, label="sft")
+        found["sft"] = solved(bench, weights, "sft", cell.seed)
         drawn = draw(config, bench, [*samplers, samplers[0], samplers[0]], bench.train)
         arms = {"rft": drawn[:1], "union": drawn[:3], "thrice": [drawn[0], *drawn[3:]]}
         for arm, some in arms.items():
             found[arm] = learn_paths(config, bench, arm, some)
         add_sampler_figures(found)
         long = config.model_copy(update={"epochs": 1000.0, "max_steps": found["rft"]["updates"]})
-        weights, _ = learn.from_examples(
-            long, bench, bench.base, styled_examples(bench, bench.train, ["cot"]), label="sft-long"
-        )
+        weights, _ = learn.from_examples(long, bench, bench.base, gold, label="sft-long")
         found["sft-long"] = solved(bench, weights, "sft-long", cell.seed)
     return {"stages": found}
 
@@ -197,7 +213,8 @@ def learn_paths(config: diverse_rft.Config, bench: Bench, arm: str, drawn: Seque
     card = diverse_rft.card_of(config, drawn, passed, kept)
     share = card["distinct"] / len(bench.train)
     return {**solved(bench, weights, arm, config.seed), "updates": figures.steps, "examples": len(examples),
-            "paths": card, "figures": {"distinct": share}}  # fmt: skip
+            "paths": card, "figures": {"distinct": share},
+            "solved": {name: len(by) for name, by in passed.items()}, "solved_by_any": len(kept)}  # fmt: skip
 
 
 def add_sampler_figures(found: dict[str, Any]) -> None:
@@ -290,6 +307,7 @@ def main() -> None:
     parser.add_argument("--pilot", action="store_true", help="dev problems, seeds of their own; writes the predictions")
     parser.add_argument("--report", action="store_true", help="only the section of docs/papers.md, from the rows")
     parser.add_argument("--seeds", type=int, nargs="+", help="run these only, e.g. beside another process")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="run these parts only")
     options = parser.parse_args()
     if not sibling_path("small", 0).exists():
         sys.exit("the small sibling is missing: python -m tutelage.primer.build --size small")
@@ -297,7 +315,8 @@ def main() -> None:
         sys.exit("the effects must be predicted before the study: run --pilot first")
     cells, path = all_cells(is_pilot=options.pilot), PILOT if options.pilot else RESULTS
     if not options.report:
-        mine = [cell for cell in cells if options.seeds is None or cell.seed in options.seeds]
+        chosen = [cell for cell in cells if cell.part in options.parts]
+        mine = [cell for cell in chosen if options.seeds is None or cell.seed in options.seeds]
         run_missing(mine, run_cell, path, workers=options.workers, tell=told)
     import reproduce_pipeline_report as report
 

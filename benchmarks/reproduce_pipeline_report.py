@@ -115,22 +115,25 @@ def _paths(stages: Rows) -> str:
     thrice = list(stages.get("thrice", {}).values())
     if not rows:
         return ""
-    lines = ["| sampler | greedy | right samples, % | distinct paths a problem | only it found, % of all "
-             "| tokens a kept path | R² of log k | R² of k | paths for each doubling of k |",
-             "|---|--:|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    lines = ["| sampler | greedy | right samples, % | distinct paths a problem | of a solved one "
+             "| only it found, % of all | tokens a kept path | R² of log k | R² of k | paths for each doubling of k |",
+             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
     problems = rows[0]["paths"]["distinct"] / rows[0]["figures"]["distinct"]
     for place, part in enumerate(rows[0]["paths"]["samplers"]):
         name = part["sampler"]
         parts = [row["paths"]["samplers"][place] for row in rows]
+        each = [p["distinct"] / row["solved"][name] for row, p in zip(rows, parts, strict=True)]
         lines.append(f"| {name} | {_percent(stages, name)} "
                      f"| {spread([100 * p['correct'] / p['samples'] for p in parts])} "
                      f"| {spread([p['distinct'] / problems for p in parts], 2)} "
+                     f"| {spread(each, 2)} "
                      f"| {spread([100 * p['exclusive_share'] for p in parts])} "
                      f"| {spread([p['tokens_per_kept'] or 0 for p in parts], 0)} | {_fits(rows, name)} |")  # fmt: skip
     for words, some in (("union", rows), ("one sampler three times", thrice)):
         if some:
             found = spread([row["figures"]["distinct"] for row in some], 2)
-            lines.append(f"| {words} | | | {found} | | | {_fits(some, 'union')} |")
+            solved = spread([row["paths"]["distinct"] / row["solved_by_any"] for row in some], 2)
+            lines.append(f"| {words} | | | {found} | {solved} | | | {_fits(some, 'union')} |")
     ks = [str(k) for k, _ in rows[0]["paths"]["distinct_by_samples"]["union"]["points"]]
     lines += ["", f"Distinct right paths a problem after {', '.join(ks)} samples: union "
               f"{_curve(rows)}; one sampler three times {_curve(thrice)}."]  # fmt: skip
