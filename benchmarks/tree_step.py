@@ -9,10 +9,11 @@ roles, 32 pairs of one role an update, adapters of rank 16, as configs/flow_dpo_
 (built in, 0.8 M parameters) and `random25m` (`preference_step.py`).
 
 - `trl-`: the same token ids, loss (DPO with beta 0.1 plus NLL, averaged over tokens), updates and optimizer on both
-  sides. All weights train, in float32 on one thread. The reference is computed on both sides and timed. TRL gets an
-  update's pairs as the trees give them, in as many parts with their gradients added up as made it fastest (`PARTS`, by
-  `--tune`), because it pads all that it computes at once to one length; it is set as in `preference_step.py`. In
-  `10x30sorted` it gets an update's pairs shortest first over all trees, which pads least.
+  sides. All weights train, in float32 on one thread. The reference is computed on both sides and timed. TRL is set as
+  in `preference_step.py` and pads all that it computes at once to one length, so how it gets the pairs matters. In
+  `10x30` it gets them as its users do: in batches of 8, its default (10 where an update has 10 pairs), shuffled within
+  an update. In `10x30tuned` it gets them as the trees give them, in as many parts with their gradients added up as
+  made it fastest (`TUNED`, by `--tune`); in `10x30sorted` likewise, but shortest first over all trees.
 - `own-`: our learner as it is, against the same learner with trees ruled out: every row is then computed apart, in
   passes of like length, and nothing is shared between rows (only a row that occurs twice is computed once).
   `token_ratio` is what the rows feed over what the trees compute, both counted; `of_token_ratio` is the share of it
@@ -29,6 +30,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -64,8 +66,8 @@ from tutelage.primer import model_path
 from tutelage.records import PreferencePair
 
 CONFIG = Path(__file__).parent.parent / "configs" / "flow_dpo_primer.toml"
-PARTS = {"primer": 8, "random25m": 2}
-"""Parts in which TRL computes an update fastest (`--tune`)."""
+USUAL, TUNED = {"primer": 5, "random25m": 1}, {"primer": 8, "random25m": 2}
+"""Parts in which TRL computes an update by its default, and fastest (`--tune`)."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class TreeWorkload(Workload):
     """Updates of `batch_size` pairs, one after the other; with an adapter of rank `lora_rank`, or all weights."""
 
     lora_rank: int = 0
-    is_sorted: bool = False
+    order: str = "trees"
 
     def settings(self) -> TrainingSettings:
         """Our settings."""
@@ -87,10 +89,14 @@ class TreeWorkload(Workload):
         return [self.pairs[i : i + self.batch_size] for i in range(0, len(self.pairs), self.batch_size)]
 
     def in_order(self) -> list[PreferencePair]:
-        """The pairs as TRL visits them."""
-        if not self.is_sorted:
-            return list(self.pairs)
-        return [pair for part in self.updates() for pair in sorted(part, key=lambda p: len(p.prompt_ids))]
+        """The pairs as TRL visits them: tree by tree, shortest first in an update, or as its sampler would."""
+        shuffled = random.Random(SEED)
+        keys: dict[str, Callable[[PreferencePair], float]] = {
+            "trees": lambda pair: 0,
+            "shortest": lambda pair: len(pair.prompt_ids),
+            "shuffled": lambda pair: shuffled.random(),
+        }
+        return [pair for part in self.updates() for pair in sorted(part, key=keys[self.order])]
 
     def opened(self, *, trees: bool) -> PreferenceLearner:
         """A learner with fresh weights, and with trees or with every row apart."""
@@ -269,7 +275,7 @@ def measure(work: TreeWorkload, peer: str, *, rounds: int, warmup: int) -> str:
     if peer == "own":
         counts["of_token_ratio"] = round(summary(ratios)["median"] / counts["token_ratio"], 3)
     else:
-        counts["parts"] = work.parts
+        counts |= {"parts": work.parts, "order": work.order}
     memory = {name: memory_of(work, name) for name in ("ours", peer)}
     speed = [summary([len(work.pairs) / t for t in seconds]) for seconds in times]
     return line(
@@ -299,21 +305,23 @@ def workloads(names: Sequence[str], folder: Path) -> list[tuple[TreeWorkload, st
         if shape == "realtrees":
             pairs, rank, rate = real_pairs(128, size), 16, 6e-3
         elif shape.startswith("10x30"):
-            size, parts = (40, PARTS[kind]) if is_small else (10, PARTS[kind])
+            size, parts = 40 if is_small else 10, (USUAL if shape == "10x30" else TUNED)[kind]
             pairs = shaped_pairs(8 if is_small else 2, chunks=10, size=30, vocab_size=vocab_size)
         else:
             size = 24 if is_small else 6
             pairs = shaped_pairs(4 if is_small else 1, chunks=6, size=160, vocab_size=vocab_size)
         rounds = 3 if is_small else 2
-        is_sorted = shape.endswith("sorted")
-        found.append((TreeWorkload(name, model, pairs, size, rate, False, parts, rank, is_sorted), peer, rounds))
+        order = {"10x30": "shuffled", "10x30sorted": "shortest"}.get(shape, "trees")
+        found.append((TreeWorkload(name, model, pairs, size, rate, False, parts, rank, order), peer, rounds))
     return found
 
 
 NAMES = (
     "trl-10x30-primer",
+    "trl-10x30tuned-primer",
     "trl-10x30sorted-primer",
     "trl-10x30-random25m",
+    "trl-10x30tuned-random25m",
     "own-realtrees-primer",
     "own-6chunks-primer",
     "own-6chunks-random25m",

@@ -209,10 +209,12 @@ def test_the_cheaper_packing_is_taken():
     assert together.num_attended == 59 * 60 // 2 + 49 * 50 // 2 - 40 * 41 // 2
 
 
-def test_long_passes_end_where_the_next_tree_has_little_in_common():
+def test_long_groups_end_where_the_next_tree_has_little_in_common():
     families = [[(Row((9, k, 1, 2, 3, *range(j, j + 9)), 5, (1.0,) * 9),) for j in (10, 30)] for k in (5, 6)]
     items = [item for family in families for item in family]
-    for overhead, budget, lengths in ((1, 1000, [2, 2]), (1, 41, [4]), (2, 1000, [4])):
-        (group,) = plan_groups(items, token_budget=budget, overhead=overhead, attention_cost=0.0)
-        assert [len(line) for (line,) in group.passes] == lengths
-        assert group.num_padded == 2 * (4 + 8 + 8) + len(lengths)  # the 9 is computed once for every pass
+    for overhead, budget, sizes in ((1, 1000, [2, 2]), (2, 1000, [4]), (2, 40, [3, 1])):
+        groups = plan_groups(items, token_budget=budget, overhead=overhead, attention_cost=0.0)
+        assert [len(group.items) for group in groups] == sizes
+        assert all(len(lines) == 1 for group in groups for lines in group.passes)
+    first, second = plan_groups(items, token_budget=1000, overhead=1, attention_cost=0.0)
+    assert first.num_padded == second.num_padded == 5 + 8 + 8  # the 9 is computed once for every group

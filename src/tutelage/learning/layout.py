@@ -39,8 +39,8 @@ ATTENTION_COST = 0.25
 Measured on CPUs with hidden sizes of 128 and 384.
 """
 
-LONG_PASS = 16
-"""How many times its overhead a pass of a tree computes before it may be ended for another."""
+LONG_GROUP = 16
+"""How many times its overhead a group of a tree computes before it may be ended for another."""
 
 Packing = Literal["tree", "plain"]
 Line = tuple[Row, ...]
@@ -166,38 +166,34 @@ def _plain_group(items: Sequence[Sequence[Row]], members: Sequence[int], overhea
 
 
 def _tree_groups(items: Sequence[Sequence[Row]], token_budget: int, overhead: int) -> list[Group]:
-    """Items in the order of their tokens, so that a tree is walked depth first; a new group where the budget ends."""
+    """Items in the order of their tokens, so that a tree is walked depth first; a new group where the budget ends.
+
+    A group that is worth its overhead also ends where the next item has less in common with it than another pass
+    costs: the activations of one tree stay in a processor's caches until the backward pass, those of many do not.
+    """
     groups: list[Group] = []
     members: list[int] = []
     line: list[Row] = []
     length = 0
     for item in sorted(range(len(items)), key=lambda i: min(row.fed for row in items[i])):
         longer, added = with_rows(line, items[item])
-        if members and length + added > token_budget:
-            groups.append(_tree_group(members, line, token_budget - length, overhead))
-            members, length = [], 0
-            longer, added = with_rows((), items[item])
+        alone, size = with_rows((), items[item]) if members else (longer, added)
+        is_next = length >= LONG_GROUP * overhead and size - added <= overhead
+        if members and (is_next or length + added > token_budget):
+            groups.append(_tree_group(members, line))
+            members, length, longer, added = [], 0, alone, size
         members.append(item)
         line, length = longer, length + added
-    return [*groups, _tree_group(members, line, token_budget - length, overhead)] if members else groups
+    return [*groups, _tree_group(members, line)] if members else groups
 
 
-def _tree_group(members: Sequence[int], line: Sequence[Row], spare: int, overhead: int) -> Group:
-    """Rows in the order of their tokens on one line, or on several passes' where that costs little.
-
-    A pass that is long enough to be worth its overhead ends where the next row has less in common with it than another
-    pass costs: shorter passes stay in a processor's caches. `spare` is how many tokens may be computed again.
-    """
-    cuts, length, attended, again = [0], 0, 0, 0
-    for place, (row, common) in enumerate(_with_common(line)):
-        if place and length >= LONG_PASS * overhead and common <= overhead and again + common <= spare:
-            cuts.append(place)
-            again += common
-            length = common = 0
+def _tree_group(members: Sequence[int], line: Sequence[Row]) -> Group:
+    """All rows on one line."""
+    length = attended = 0
+    for row, common in _with_common(line):
         length += row.num_fed - common
         attended += _triangle(row.num_fed) - _triangle(common)
-    trees = tuple((longest_first(line[a:b]),) for a, b in itertools.pairwise([*cuts, len(line)]))
-    return Group(tuple(members), trees, sum(line_length(tree) for (tree,) in trees), attended, "tree")
+    return Group(tuple(members), ((longest_first(line),),), length, attended, "tree")
 
 
 def _triangle(count: int) -> int:

@@ -136,13 +136,16 @@ class TreeBatch:
         items = [(row,) for row in self.rows]
         overhead = FORWARD_OVERHEAD.get(scorer.device.type, 64)
         cost = 0.0 if scorer.can_share_beginnings else None
-        (group,) = plan_groups(items, token_budget=WHOLE, overhead=overhead, attention_cost=cost)
-        passes = [make_pass(lines).to(scorer.device) for lines in group.passes]
+        groups = plan_groups(items, token_budget=WHOLE, overhead=overhead, attention_cost=cost)
+        planned = [lines for group in groups for lines in group.passes]
+        passes = [make_pass(lines).to(scorer.device) for lines in planned]
         values = scorer.token_logprobs(*passes)
-        computed = [row for lines in group.passes for line in lines for row in line]
+        computed = [row for lines in planned for line in lines for row in line]
         order = {row: place for place, row in enumerate(computed)}
         sums = row_sums(values, passes)[torch.tensor([order[row] for row in self.rows], device=values.device)]
-        return TreeLogProbs(self._by_node(values, computed), sums, group.packing, group.num_padded)
+        return TreeLogProbs(
+            self._by_node(values, computed), sums, groups[0].packing, sum(group.num_padded for group in groups)
+        )
 
     def parts(self, pairs: Sequence[tuple[int, int]], token_budget: int) -> Iterator[tuple[TreeBatch, list[int]]]:
         """Cut the trees at nodes, so that one part at a time is gone forward and back through; gradients add up.
@@ -155,7 +158,7 @@ class TreeBatch:
             A part, and the pairs in it; pair number i of these has the part's completions 2 i and 2 i + 1.
         """
         items = [(self.rows[a], self.rows[b]) for a, b in pairs]
-        for group in plan_groups(items, token_budget=token_budget, overhead=0, attention_cost=0.0):
+        for group in plan_groups(items, token_budget=token_budget, overhead=token_budget, attention_cost=0.0):
             yield TreeBatch([row for item in group.items for row in items[item]]), list(group.items)
 
     def _by_node(self, values: Tensor, computed: Line | list[Row]) -> tuple[Tensor, ...]:
