@@ -323,7 +323,7 @@ def main() -> None:
     wanted = {cell.key: cell for cell in cells}
     rows = [row for row in read_rows(path) if row["key"] in wanted]
     if options.pilot:
-        report.predict(rows)
+        report.predict(rows, [row for row in read_rows(path) if row["key"] not in wanted])
     else:
         report.write_report(rows, missing=[c for k, c in wanted.items() if k not in {row["key"] for row in rows}])
 

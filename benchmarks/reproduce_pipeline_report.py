@@ -5,13 +5,14 @@ Published figures: arXiv 2308.01825, Tables 1 and 6, and the 360 talk (2024).
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from reproduce_pipeline_claims import CLAIMS, PREDICTIONS, WORLD
-from reproduce_statistics import Rows, decide
+from reproduce_statistics import Rows, decide, seeds_needed, table
 from reproduce_tables import claims_table, spread, verdict, write_predictions, write_section
 
 from tutelage.selection.difficulty import NUM_BINS
@@ -46,10 +47,25 @@ def by_stage(rows: Iterable[dict[str, Any]]) -> Rows:
     return found
 
 
-def predict(rows: list[dict[str, Any]]) -> None:
-    """Write what the pilot says of every contrast."""
-    stages = by_stage(rows)
+def predict(rows: list[dict[str, Any]], earlier: list[dict[str, Any]]) -> None:
+    """Write what the pilot says of every contrast.
+
+    Args:
+        rows: of the pilot.
+        earlier: of a pilot with other settings; its spread stands in for a contrast that has one seed only.
+    """
+    stages, other = by_stage(rows), by_stage(earlier)
     write_predictions(CLAIMS, lambda _: stages, PREDICTIONS)
+    lines = PREDICTIONS.read_text(encoding="utf-8").splitlines()
+    for contrast in (contrast for claim in CLAIMS for contrast in claim.contrasts):
+        values, before = table(stages, contrast), table(other, contrast)
+        if values is None or before is None or len(values) > 1 or len(before) < 2:
+            continue
+        mean, deviation = float(values.mean()), max(0.001, statistics.stdev(map(float, before.mean(axis=1))))
+        row = {"contrast": f"{WORLD}: {contrast.name}", "mean": round(mean, 4), "spread": round(deviation, 4),
+               "seeds": 1, "needed": seeds_needed(mean, deviation), "spread_of": "first pilot"}  # fmt: skip
+        lines.append(json.dumps(row))
+    PREDICTIONS.write_text("\n".join(line for line in lines if line) + "\n", encoding="utf-8")
 
 
 def write_report(rows: list[dict[str, Any]], *, missing: Sequence[Any]) -> None:
