@@ -107,7 +107,8 @@ def _critics(stages: Rows) -> str:
 
 def _gains(stages: Rows) -> str:
     shown = [name for name in ("untrained", "exact") if name in stages]
-    rows = [[name, *(_percent(stages, name, f"gain_{level}") for level in range(1, 6))] for name in shown]
+    words = {"untrained": "untrained", "exact": "trained, exact"}
+    rows = [[words[name], *(_percent(stages, name, f"gain_{level}") for level in range(1, 6))] for name in shown]
     rows += [["answers", *(spread(_figure(stages, "exact", f"n_{level}"), 0) for level in range(1, 6))]]
     return _table(("critic", "hardest", "2", "3", "4", "easiest"), rows) if shown else ""
 
