@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from tutelage.grading.checker import Check, Checker, check
 
 WRONG = [
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"2\begin{pmatrix}1\\2\end{pmatrix}"), ("5", "5 ft 3 in"),
+    ("2小时30分钟", "2小时"), ("5 ft 3 in", "5 ft 4 in"), ("BD", "B"), (r"\{2,3\}", "x=2, y=3"),
+    ("12", "(lambda: 12)()"), ("12", "print(12)"),
     ("2, 3", "two and a half"),
     ("4", "大于4"), ("4", "4以上"), ("4", "4左右"), ("A", "not A"), ("A", "neither A nor B"),
     ("5", "5 or more"), ("16", "0.333..."), ("7", "~8"), ("7", r"\sim 8"), ("10 km/h", "10 m s^{-1}"),
@@ -88,6 +91,11 @@ WRONG = [
 ]  # fmt: skip
 
 RIGHT = [
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\mathbf{v} = \begin{bmatrix} 1 \\[4pt] 2 \end{bmatrix}"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"A = -\begin{pmatrix} -1 \\* -2 \end{pmatrix}"),
+    ("(1,2)", "the vector <1, 2>"), ("5 feet 3 inches", "5 ft 3 in."), ("2小时30分钟", "2 hours and 30 minutes"),
+    (r"\{2,3\}", "x_1=3, x_2=2"),
+    (r"(0,1)\cup(1,2)\cup(2,\infty)", r"x>0 and x\ne 1 and x\ne 2"), ("[2,5]", "The interval [2,5]"),
     ("7.5", "seven and a half"), ("7.5 hours", "seven and a half hours"), ("48", "48 eggs left over"), ("1/2", "一半"),
     ("13", "13 more eggs"), ("5", "5 more"), ("1/3", ".333..."), ("2/3", r"0.6666\ldots"), ("1/11", "0.0909..."),
     ("1", "0.999..."), ("1/7", "0.142857142857..."), (r"6.02\times10^{23}", "6.02 x 10^23"),

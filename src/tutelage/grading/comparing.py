@@ -46,6 +46,9 @@ from tutelage.text.values import (
 Result = bool | None
 
 _IN_A_ROW = "abcdefghijklmnopqrstuvwxyz"
+_CAPITAL = re.compile("[A-J]")
+_CAPITALS = re.compile("[A-J]{2,6}")
+_INDEX = re.compile(r"_.*|'+")
 _FOLD = re.compile(r"[\W_]+")
 
 
@@ -88,6 +91,8 @@ def _words_scalar(words: Words, scalar: Scalar, tolerance: Fraction | None) -> R
         product = product_of(words.text) if words.is_short and not scalar.unit and not scalar.percent else None
         if product is not None:
             return is_equal(product, tree_of(scalar))
+        if _CAPITALS.fullmatch(words.text) and _CAPITAL.fullmatch(scalar.text):
+            return False  # `BD` is neither of its letters: options, a segment or a product
         return None if words.is_short or is_symbol(scalar) else False
     return False if words.is_short else against_number(words.text, scalar.value)
 
@@ -153,8 +158,11 @@ def _unordered(first: Group, second: Group, tolerance: Fraction | None) -> Resul
     for named, plain in ((first, second), (second, first)):
         names = {item.names for item in named.items if isinstance(item, Named)}
         has_bare = any(not isinstance(item, Named) for item in plain.items)
-        if len(names) > 1 and has_bare:
-            # `x = 1, y = 4` against `4, 1`: only the given order is beyond doubt.
+        unknowns = {_INDEX.sub("", name) for group in names for name in group}
+        if len(unknowns) > 1 and plain.brackets == "set":
+            return False  # values of several unknowns are a point
+        if len(unknowns) > 1 and has_bare:
+            # `x = 1, y = 4` against `4, 1`: only the given order is beyond doubt. `x_1 = 1, x_2 = 4` are roots.
             return True if match_ordered(first.items, second.items, compare, tolerance) else None
     return True
 

@@ -40,6 +40,8 @@ _DENIAL = re.compile(
     r"impossible|undefined|inconsistent|contradict|exist|solution|zero",
     re.I,
 )
+_CODE = re.compile(r"(?<![A-Za-z\\])(?:lambda|import|print|return|def|eval|exec)(?![A-Za-z])|__[A-Za-z]+__")
+"""What only a program has: a program is no answer, whatever it would print."""
 _UNFINISHED = re.compile(r"\\(?:i*int|oint|sum|prod|lim|limsup|liminf)(?![A-Za-z])")
 """Operators that ask for a computation: a text with one is a question, not its answer."""
 
@@ -67,7 +69,7 @@ def against_number(text: str, value: Fraction | None) -> Result:
     if not is_prose(text) or "\\" in text:
         return None
     head = _NUMBER.search(text)
-    if _HEDGE.search(text) or _BOUND.match(text[: head.start()] if head else text):
+    if _HEDGE.search(text) or _CODE.search(text) or _BOUND.match(text[: head.start()] if head else text):
         return False
     if head is None:
         return None if _NUMERAL.search(text) else False

@@ -35,7 +35,7 @@ from tutelage.text.regions import (
     unite,
 )
 from tutelage.text.splitting import outer_pair, split_list, split_top
-from tutelage.text.units import split_unit
+from tutelage.text.units import split_compound, split_unit
 from tutelage.text.values import (
     Brackets,
     Equation,
@@ -60,6 +60,7 @@ _MATRIX = re.compile(
     r"(?P<close>[)\]]?)",
     re.DOTALL,
 )
+_TIMES = re.compile(r" ?(?:\\cdot|\\times|\*) ?\Z")
 _FENCES = frozenset(("", "()", "[]"))
 _BUILT = re.compile(r"\\\{ ?((?:\\[A-Za-z]+|[A-Za-z])) ?(?:\\in ?(?:\\reals) ?)?(?:\||:|\\mid) ?(.+)\\\}")
 _ANGLED = re.compile(r"(?:sin|cos|tan|sec|csc|cot|cis)(?![A-Za-z])")
@@ -148,6 +149,8 @@ def _read(text: str, depth: int) -> Value:
 
 def _matrix(text: str, depth: int) -> Value | None:
     match = _MATRIX.fullmatch(text)
+    if match is None and r"\begin" in text:
+        return _scaled_or_named(text, depth)
     if match is None or match["open"] + match["close"] not in _FENCES:
         return Opaque(text) if r"\begin" in text else None
     rows = [row for row in match["body"].replace("\\cr", "\\\\").split("\\\\") if row.strip()]
@@ -155,10 +158,25 @@ def _matrix(text: str, depth: int) -> Value | None:
     return Matrix(text, cells) if cells else None
 
 
+def _scaled_or_named(text: str, depth: int) -> Value | None:
+    r"""`\frac12 \begin{pmatrix}...` with its factor in every cell, and `A = \begin{pmatrix}...`."""
+    before, start, rest = text.partition(r"\begin")
+    name, equals, sign = before.partition("=")
+    if equals and names_of(name.strip()):
+        return Named(text, names_of(name.strip()), _read(sign.strip() + start + rest, depth + 1))
+    factor = _TIMES.sub("", before)
+    matrix = _MATRIX.fullmatch(start + rest) if factor == "-" or read_expression(factor) is not None else None
+    value = _matrix(matrix.group(), depth + 1) if matrix is not None else None
+    if not isinstance(value, Matrix) or not all(isinstance(cell, Scalar) for row in value.rows for cell in row):
+        return Opaque(text)
+    by = "-1" if factor == "-" else factor
+    return Matrix(text, tuple(tuple(_read(f"({by})*({cell.text})", depth + 1) for cell in row) for row in value.rows))
+
+
 def _listed(text: str, depth: int) -> Value | None:
     if " and " in text and isinstance(numeral := read_words(text), Scalar):
         return numeral  # `seven and a half`
-    items, joint = split_list(_join_thousands(text))
+    items, joint = split_compound(text) or split_list(_join_thousands(text))
     if len(items) < 2:
         joined = items[0]
         return _read(joined, depth + 1) if joined != text and joined else None

@@ -12,6 +12,7 @@ SYMBOL = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{[A-Za-z0-9]{1,8}\}|[A-Za-
 _NAME = re.compile(r"[A-Z]{2,3}|[A-Za-z][a-z]+(?: [A-Za-z][a-z]+){0,3}")
 _MEASURE = re.compile(
     r"(?:m ?)?\\(?:angle|triangle|measuredangle|overline|widehat|vec) ?\{? ?[A-Z]{1,4} ?\}?|\|[A-Z]{2}\||\[[A-Z]{3,4}\]"
+    r"|\\(?:vec|overrightarrow|hat) ?\{? ?[a-z] ?\}?"
 )
 _FUNCTION = re.compile(r"([A-Za-z]'{0,2}|[A-Za-z]\^\{-1\}|[A-Z])\(([A-Za-z]|\\[a-z]+)\)")
 _LETTERS = re.compile(r"[a-z]{2}|[b-df-hj-np-tv-z]{3}")

@@ -46,7 +46,7 @@ _DROPPED = frozenset(
     (
         "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
         "middle", "displaystyle", "textstyle", "limits", "hfill", "!", ",", ";", ":", "thinspace",
-        "enspace", "mathstrut", "strut", "phantom", "bf", "rm", "it", "boldmath", "nobreak", "nonumber",
+        "enspace", "mathstrut", "strut", "phantom", "bf", "rm", "it", "boldmath", "nobreak", "nonumber", "hline",
     )
 )  # fmt: skip
 
@@ -63,6 +63,8 @@ _WORD_BOX = re.compile(r"\\mathbb\s*\{?R\}?")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\\!|\\,|\{,\})\s*(?=[0-9]{3}(?![0-9]))")
 _COMMAND = re.compile(r"\\(?:([A-Za-z]+)\*?|([!,;:> ])|\\)")
 _DEGREE = re.compile(r"(?:\{\})?\^\s*\{?\s*\\circ\s*\}?|\^\s*\{?\s*°\s*\}?")
+_ROW_END = re.compile(r"\\\\(?:\*|(?:\*\s*)?\[\s*-?[0-9.]+\s*(?:pt|em|ex|mm|cm|in)\s*\])")
+"""The end of a matrix row with the gap before the next one, `\\\\[4pt]`."""
 _NULL_DELIMITER = re.compile(r"\\(?:left|right)\s*\.")
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
 _SUPERSCRIPTS = re.compile("[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")
@@ -101,6 +103,8 @@ def normalise(answer: str) -> str:
     text = text.replace("+/-", r"\pm ")
     if "10^" in text:
         text = _TIMES_TEN.sub(r"\\times ", text)
+    if text[:1] + text[-1:] == "<>" and "," in text:
+        text = f"({text[1:-1]})"  # a vector in plain text
     for pattern, replacement in _RELATIONS:
         text = pattern.sub(replacement, text)
     if "n" in text or "o" in text or "N" in text:
@@ -167,6 +171,8 @@ def _dollars(text: str) -> str:
 
 
 def _latex(text: str) -> str:
+    if r"\\" in text:
+        text = _ROW_END.sub(r"\\\\", text)
     for delimiter in (r"\(", r"\)", r"\[", r"\]"):
         text = text.replace(delimiter, " ")
     text = _OVER.sub(r"\\frac{\1}{\2}", _unwrap(text)) if r"\over" in text else _unwrap(text)

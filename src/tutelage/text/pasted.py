@@ -16,6 +16,7 @@ _MAX_LEAD = 120
 _LEAD = re.compile(
     r"\W{0,4}(?:(?:so|thus|hence|therefore|then)\b,?\s+)?(?:(?:the|my|our)\s+)?(?:(?:final|correct|right|exact)\s+)*"
     r"(?:(?:answer|result|solution|matrix|value)s?\b[*_]*\s*(?:(?:is|are)\b|[:：=]|(?=[$\\]))"
+    r"|(?:points?|vector|(?:ordered\s+)?(?:pair|triple)|interval|set|coordinates)\b\s*(?:(?:is|are)\b|[:：=]|(?=[$\\(\[{<]))"
     r"|we\s+(?:find|get|have|obtain|conclude)\b(?:\s+that\b)?|(?:so|thus|hence|therefore)\b,?\s*(?=\$|\\\()"
     r"|(?:exactly|precisely|just|only)\b(?=\s*[-$\\0-9])"
     r"|答案\s*(?:是|为|應為|应为)?|答\s*[:：]|故选|选)[\s:：*_]*",

@@ -23,6 +23,7 @@ _UNION = re.compile(r"\\cup(?![A-Za-z])| ?U ?(?=[(\[])")
 _EXCEPT = re.compile(r"\\reals ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}")
 _MINUS_INFINITY = Infinite(r"-\infty", -1)
 _INFINITY = Infinite(r"\infty", 1)
+_NOTHING = Piece(_INFINITY, False, _MINUS_INFINITY, False)
 
 
 def has_relation(text: str) -> bool:
@@ -109,15 +110,14 @@ def _between(
 
 
 def intersect(text: str, regions: Sequence[Region]) -> Region | None:
-    """What two single intervals of one symbol with rational ends have in common; None for anything else, or nothing."""
-    if len(regions) != 2 or any(len(region.pieces) != 1 for region in regions):
-        return None
-    first, second = (region.pieces[0] for region in regions)
-    low, low_closed = _inner(first.low, first.low_closed, second.low, second.low_closed, side=1)
-    high, high_closed = _inner(first.high, first.high_closed, second.high, second.high_closed, side=-1)
-    if low is None or high is None or _order(low, high) != -1:
-        return None
-    return Region(text, regions[0].symbol, (Piece(low, low_closed, high, high_closed),))
+    """What regions of one symbol with rational ends have in common; None for other ends, or nothing in common."""
+    pieces = list(regions[0].pieces)
+    for region in regions[1:]:
+        met = [_meet(first, second) for first in pieces for second in region.pieces]
+        pieces = [piece for piece in met if piece is not None and piece != _NOTHING]
+        if None in met or not pieces:
+            return None
+    return Region(text, regions[0].symbol, tuple(pieces))
 
 
 def read_exception(text: str, read_end: EndReader) -> Region | None:
@@ -162,6 +162,17 @@ def _order(first: Scalar | Infinite, second: Scalar | Infinite) -> int | None:
             return None
         keys.append((end.sign if isinstance(end, Infinite) else 0, value))
     return -1 if keys[0] < keys[1] else 1 if keys[0] > keys[1] else 0
+
+
+def _meet(first: Piece, second: Piece) -> Piece | None:
+    """What two intervals have in common, `_NOTHING` if that is empty; None where an end is not rational."""
+    low, low_closed = _inner(first.low, first.low_closed, second.low, second.low_closed, side=1)
+    high, high_closed = _inner(first.high, first.high_closed, second.high, second.high_closed, side=-1)
+    order = None if low is None or high is None else _order(low, high)
+    if low is None or high is None or order is None:
+        return None
+    is_empty = order == 1 or (order == 0 and not (low_closed and high_closed))
+    return _NOTHING if is_empty else Piece(low, low_closed, high, high_closed)
 
 
 def _inner(

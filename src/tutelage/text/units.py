@@ -7,6 +7,7 @@ converted: 60 minutes is not 1 hour. A percent sign is no unit; it is handled wh
 
 from __future__ import annotations
 
+import itertools
 import re
 
 _ALIASES = {
@@ -59,6 +60,13 @@ _NOT_UNITS = frozenset(
         "inf",
     )
 )  # fmt: skip
+_FAMILIES = (
+    ("year", "month", "week", "day", "h", "min", "s"), ("mi", "yd", "ft", "in"), ("km", "m", "cm", "mm"), ("lb", "oz"),
+    ("kg", "g", "mg"), ("l", "ml"), ("$", "¢"),
+)  # fmt: skip
+"""Units that one quantity is told in, from the largest down."""
+_PART = re.compile(r"[0-9]+(?:\.[0-9]+)? ?([A-Za-z]{1,8}\.?|[\u4e00-\u9fff]{1,2})")
+_COMPOUND = re.compile(rf"{_PART.pattern}(?: ?{_PART.pattern})+")
 _UNSPECIFIED = re.compile(r"unit(?:\^[0-9])?")
 _FILLERS = frozenset(("the", "a", "an", "left", "total", "altogether", "remaining", "each", "overall", "more", "extra"))
 _FRACTIONS = frozenset(("halve", "third", "quarter", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"))
@@ -108,6 +116,22 @@ def split_unit(text: str) -> tuple[str, str, int] | None:
     if money and name not in ("", money) and not name.startswith(money + "/"):
         return None
     return match["value"].rstrip(" -"), name or money, scale
+
+
+def split_compound(text: str) -> tuple[list[str], str] | None:
+    """The parts of one quantity in several units, the largest first: `5 ft 3 in`, `2小时30分钟`; None for others.
+
+    The second member is "", as `split_list` has it where no word joins the parts.
+    """
+    if not text[:1].isdigit() or not _COMPOUND.fullmatch(text):
+        return None
+    parts = [(part[0].strip(), part[1]) for part in _PART.finditer(text)]
+    names = [_FOREIGN.get(unit) or _singular(unit.lower().strip(".")) for _, unit in parts]
+    for family in _FAMILIES:
+        places = [family.index(name) for name in names if name in family]
+        if len(places) == len(names) and all(a < b for a, b in itertools.pairwise(places)):
+            return [part for part, _ in parts], ""
+    return None
 
 
 def _as_quotient(match: re.Match[str]) -> str:
