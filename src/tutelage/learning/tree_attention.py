@@ -33,7 +33,6 @@ KEPT_KEYS = 512
 
 Kept, they take at most about as much memory as a layer's other activations.
 """
-softmax_backward = torch.ops.aten._softmax_backward_data.out
 UNUSUAL = ("softcap", "s_aux", "position_bias")
 
 
@@ -127,8 +126,7 @@ class _Blocks(torch.autograd.Function):
             if dropped is not None:
                 used, slopes = weights * dropped, slopes * dropped
             block.add_to(grads[2], torch.bmm(used.to(value.dtype).transpose(1, 2), part))
-            softmax_backward(slopes, weights, -1, torch.float32, grad_input=slopes)
-            delta = slopes.to(key.dtype)
+            delta = torch.ops.aten._softmax_backward_data(slopes, weights, -1, torch.float32).to(key.dtype)
             grads[0][:, block.start : block.end] = torch.bmm(delta, keys).view(own.shape)
             block.add_to(grads[1], torch.bmm(delta.transpose(1, 2), own.flatten(1, 2)))
         return grads[0].mul_(ctx.scaling).transpose(1, 2).reshape(query.shape), grads[1], grads[2], None, None
@@ -145,7 +143,7 @@ def _weights(queries: Tensor, keys: Tensor, block: Block) -> Tensor:
     """How much each query attends to each key of a block, `(key heads, queries * heads of each, keys)`, float32."""
     scores = torch.bmm(queries.flatten(1, 2), keys.transpose(1, 2)).float()
     scores.view(*queries.shape[:3], -1)[..., block.mixed :] += block.hidden[:, None]
-    return torch.softmax(scores, -1, out=scores)
+    return torch.softmax(scores, -1)
 
 
 def attend_to_beginnings(
