@@ -96,12 +96,16 @@ def _percent(stages: Rows, name: str) -> str:
 
 
 def _mean(stages: Rows, name: str, key: str) -> str:
-    values = [row[key] for row in stages.get(name, {}).values() if row.get(key) is not None]
+    rows = stages.get(name, {}).values()
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if key == "examples" and not values:
+        values = [row["pairs"]["pairs"] for row in rows if "pairs" in row]
     return f"{statistics.fmean(values):.0f}" if values else "-"
 
 
 def _accuracies(stages: Rows) -> str:
-    lines = ["| method | greedy | solved before, lost | unsolved before, gained | examples | updates | source |",
+    lines = ["| method | greedy | solved before, lost | unsolved before, gained | examples or pairs | updates "
+             "| source |",
              "|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
     for words, name, source in ARMS:
         origin = "before" if name in ("sft", "sft-long", "rft", "thrice", "union") else "start"
