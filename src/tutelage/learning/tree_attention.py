@@ -116,7 +116,8 @@ class _Blocks(torch.autograd.Function):
         query, key, value = (saved.contiguous() for saved in ctx.saved_tensors)
         heads = len(key)
         asked, grad = _by_key_head(query, heads).mul_(ctx.scaling), _by_key_head(outputs[0], heads)
-        grads = torch.empty_like(asked), torch.zeros_like(key), torch.zeros_like(value)
+        sums = (torch.zeros_like(values, dtype=torch.float32) for values in (key, value))
+        grads = torch.empty_like(asked), *sums
         for block, (weights, dropped) in zip(ctx.blocks, ctx.saved, strict=True):
             keys, part = block.of(key), grad[:, block.start : block.end]
             part = part.flatten(1, 2)
@@ -129,7 +130,8 @@ class _Blocks(torch.autograd.Function):
             delta = torch.ops.aten._softmax_backward_data(slopes, weights, -1, torch.float32).to(key.dtype)
             grads[0][:, block.start : block.end] = torch.bmm(delta, keys).view(own.shape)
             block.add_to(grads[1], torch.bmm(delta.transpose(1, 2), own.flatten(1, 2)))
-        return grads[0].mul_(ctx.scaling).transpose(1, 2).reshape(query.shape), grads[1], grads[2], None, None
+        slope = grads[0].mul_(ctx.scaling).transpose(1, 2).reshape(query.shape)
+        return slope, grads[1].to(key), grads[2].to(value), None, None
 
 
 def _by_key_head(values: Tensor, key_heads: int) -> Tensor:
@@ -182,6 +184,7 @@ def attend_to_beginnings(
     if any(kwargs.get(name) is not None for name in UNUSUAL) or attention_mask.shape[-1] != key.shape[2]:
         raise NotImplementedError("this attention does more than a packed line can")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast rotary positions leave them in float32
     mixed = _Blocks.apply(query[0], key[0], value[0], _blocks_for(attention_mask), (scale, dropout))
     return mixed.transpose(0, 1)[None], None
 
