@@ -14,7 +14,7 @@ Parts, each a cell of every seed; accuracies are greedy, on the same 300 test pr
                 ppo         5 rounds of 12 problems x 8 samples: as many samples
     dynamic     SFT on prose and programs of 24 problems, 24 updates of 16: plain, and with the dynamic loss at defaults
 A right solution of this world has one line a step, so distinct right paths cannot vary. In `paths` the textbooks
-therefore write the operands of + and * in either order, by chance; RFT's key tells these apart (3+4, 4+3). A first pilot
+therefore write the operands of + and * in either order, by chance; RFT's key tells them apart (3+4, 4+3). A first pilot
 (rows in `results/reproduce_pipeline_pilot.jsonl`) with samplers that learnt one way of each problem for 3 epochs still
 had one path a problem, so samplers learn four ways for 6 epochs at 5e-4.
 
