@@ -80,15 +80,9 @@ def running_as_ordinary_user(*words: str) -> Iterator[subprocess.Popen[str] | No
         shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def ordinary_run(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
-    """The quick tests of what is held, under way as an ordinary user beside the other tests of this folder.
-
-    None where no test waits for it.
-    """
-    if not any(item.path.stem == "test_sandbox_ordinary" for item in request.session.items):
-        yield None
-        return
+@pytest.fixture
+def ordinary_run() -> Iterator[subprocess.Popen[str] | None]:
+    """The quick tests of what is held, under way as an ordinary user."""
     files = [str(HERE / f"test_sandbox_{name}.py") for name in ("hostile", "server")]
     with running_as_ordinary_user("-m", "not slow", *files) as run:
         yield run
