@@ -9,7 +9,7 @@ experiment alone looks at other problems (`test_steps`), and nothing is chosen b
     python benchmarks/reproduce_irpo_tuning.py --grid                       # about 10 minutes on one core
     python benchmarks/reproduce_irpo_tuning.py --grid irpo dpo --beta 1     # about 6
     python benchmarks/reproduce_irpo_tuning.py --losses --factors           # about 4 and 8
-    python benchmarks/reproduce_irpo_tuning.py --small-model FOLDER         # about 2; primer.build --size small makes it
+    python benchmarks/reproduce_irpo_tuning.py --small-model FOLDER         # about 2; see primer.build --size
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--beta", type=float, default=PAPER_BETA, help="of the grid's preference losses")
     parser.add_argument("--factors", action="store_true")
     parser.add_argument("--losses", action="store_true")
-    parser.add_argument("--small-model", type=Path, metavar="FOLDER", help="what `python -m tutelage.primer.build --size small` made")
+    parser.add_argument("--small-model", type=Path, metavar="FOLDER", help="a smaller sibling of the built-in model")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     trials: list[Trial] = []
