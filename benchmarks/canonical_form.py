@@ -2,8 +2,10 @@
 
 `tests/selection/labelled_programs.txt` holds programs and their labels. Two kinds of error: two forms of one method,
 which cost a second path where one would do; and one form of two methods, which lose a path. Compared with the plain
-text of the programs, and with their text once comments and layout are gone. `python benchmarks/canonical_form.py
---json` """
+text of the programs, and with their text once comments and layout are gone.
+
+    python benchmarks/canonical_form.py --json
+"""
 
 from __future__ import annotations
 
