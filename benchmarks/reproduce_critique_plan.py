@@ -1,7 +1,8 @@
 """The plan of the critics study: sizes, seeds, settings; and where its critics lie.
 
 Every training has the same number of updates whatever it learns from, so arms differ by their data alone. Sizes were
-chosen by cost; D_0 after one run on dev, learning rates and updates without a search. Source of the findings: arXiv 2411.16579.
+chosen by cost, D_0 after one run on dev, learning rates and updates without a search. Source of the findings:
+arXiv 2411.16579.
 """
 
 from __future__ import annotations
