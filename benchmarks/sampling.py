@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from paired import in_turn, line
 from scipy import stats
+from tokenless import NoTokenizer
 from transformers import (
     AutoModelForCausalLM,
     ContinuousBatchingConfig,
@@ -100,20 +101,6 @@ THOROUGH = {
     64: Plan(2, 64, (8, 16, 32, 64), tuple((r, t, 32) for r in (4, 8, 16, 32, 64) for t in (64, 256, 1024))),
     512: Plan(1, 256, (32, 64, 128, 256, 512), tuple((r, t, 32) for r in (8, 16, 64, 256) for t in (256, 1024))),
 }
-
-
-class NoTokenizer:
-    """Stands in for a tokenizer: tokens in, tokens out, and no end token."""
-
-    eos_token_id = None
-
-    def get_vocab(self) -> dict[str, int]:
-        """Nothing."""
-        return {}
-
-    def decode(self, ids: Sequence[int], **_: Any) -> str:
-        """Nothing, as the peers decode nothing either."""
-        return ""
 
 
 class RowLengths(StoppingCriteria):

@@ -32,6 +32,7 @@ from typing import Any
 
 import torch
 from paired import in_turn, line
+from tokenless import NoTokenizer
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as hf_logging
 
@@ -47,20 +48,6 @@ ROWS = 256
 """Most rows decoded at once, on both sides."""
 STOP = Policy("model", "stop", 0)
 REPLY = SamplingParams(max_new_tokens=2)
-
-
-class NoTokenizer:
-    """Stands in for a tokenizer: tokens in, tokens out, and no end token."""
-
-    eos_token_id = None
-
-    def get_vocab(self) -> dict[str, int]:
-        """Nothing."""
-        return {}
-
-    def decode(self, ids: Sequence[int], **_: Any) -> str:
-        """Nothing."""
-        return ""
 
 
 @dataclass(frozen=True)

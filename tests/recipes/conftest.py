@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tutelage.cli.backends import open_bench
-from tutelage.recipes import iterative_rpo
+from tutelage.recipes import iterative_rpo, learn
 from tutelage.recipes.progress import SilentProgress
 
 TIMINGS = ("seconds", "time_spent", "run_folder")
@@ -68,3 +69,40 @@ def run_recipe() -> Callable[..., dict[str, Any]]:
             return iterative_rpo.run(config, bench)
 
     return run
+
+
+@pytest.fixture
+def interrupted_in_learning(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
+    """A context `(step, stage="")` in which the step of a training of that name ends in KeyboardInterrupt."""
+    shown = learn.show_steps
+
+    @contextmanager
+    def until(step: int, stage: str = "") -> Iterator[None]:
+        def bomb(config: Any, bench: Any, name: str, *rest: Any) -> Any:
+            on_step = shown(config, bench, name, *rest)
+
+            def cut(metrics: Any) -> None:
+                on_step(metrics)
+                if metrics.step == step and stage in name:
+                    raise KeyboardInterrupt
+
+            return cut
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(learn, "show_steps", bomb)
+            yield
+
+    return until
+
+
+@pytest.fixture
+def pens_file(tmp_path: Path) -> Path:
+    """Six problems with worked solutions of two steps, as GSM8K has them."""
+    path = tmp_path / "own.jsonl"
+    rows = [
+        {"question": f"Tim has {a} pens and gets {b} more. How many?",
+         "answer": f"He had {a}.\nHe has {a + b}.\n#### {a + b}"}
+        for a in (2, 3, 4) for b in (3, 9)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -15,7 +15,7 @@ from tutelage.cli.backends import open_bench
 from tutelage.errors import DataError, NothingToLearn
 from tutelage.problems.labelled_solutions import numbered_steps, read_labelled
 from tutelage.problems.primer import primer_problems, story_of, true_critique
-from tutelage.recipes import critic, learn
+from tutelage.recipes import critic
 from tutelage.recipes.critic_measure import figures, measure_on_labelled
 from tutelage.recipes.progress import SilentProgress
 from tutelage.recipes.strategy_stage import Seat
@@ -113,24 +113,10 @@ def test_a_critic_learns_and_the_report_says_what_it_is_worth(trained) -> None:
 
 
 def test_killed_in_learning_and_resumed_is_as_uninterrupted(
-    tmp_path, trained, critic_config, run_critic, results_of, monkeypatch
+    tmp_path, trained, critic_config, run_critic, results_of, interrupted_in_learning
 ) -> None:
-    shown = learn.show_steps
-
-    def bomb(*args: Any) -> Any:
-        on_step = shown(*args)
-
-        def step(metrics: Any) -> None:
-            on_step(metrics)
-            if metrics.step == 2:
-                raise KeyboardInterrupt
-
-        return step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learn, "show_steps", bomb)
-        with pytest.raises(KeyboardInterrupt):
-            run_critic(critic_config(), tmp_path / "cut")
+    with interrupted_in_learning(2):
+        run_critic(critic_config(), tmp_path / "cut")
     run_critic(critic_config(), tmp_path / "cut", resume=True)
     assert results_of(tmp_path / "cut") == results_of(trained)
 

@@ -168,16 +168,13 @@ def run_loop() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def rehearsal(tmp_path: Path, tiny_model_dir: Any) -> Callable[..., critique_loop.Config]:
+def rehearsal(pens_file: Path, tiny_model_dir: Any) -> Callable[..., critique_loop.Config]:
     """A function that makes the config of a rehearsal on an architecture, with problems that have solutions."""
 
     def make(kind: str, **changes: Any) -> critique_loop.Config:
-        rows = [{"question": f"Tim has {a} pens and gets {b} more. How many?", "answer": f"He had {a}.\nHe has {a + b}."
-                 f"\n#### {a + b}"} for a in (2, 3, 4) for b in (3, 9)]  # fmt: skip
-        (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         model = str(tiny_model_dir(kind))
         settings: dict[str, Any] = dict(
-            model=model, critic=model, data=f"gsm8k:{tmp_path}/own.jsonl", eval_data=None, dev_size=2,
+            model=model, critic=model, data=f"gsm8k:{pens_file}", eval_data=None, dev_size=2,
             sampler="scripted", max_new_tokens=300, critic_tokens=900, num_samples=3, start_limit=1,
         )  # fmt: skip
         return make_config(**{**settings, **changes})
@@ -328,3 +325,10 @@ def test_nothing_to_learn_is_told(tmp_path, rehearsal, run_loop) -> None:
 def test_settings_that_contradict_each_other_are_refused(changes, message) -> None:
     with pytest.raises(InputError, match=message):
         critique_loop.check(make_config(**changes))
+
+
+def test_every_problem_is_practised_on_where_evaluation_data_are_named(tmp_path, loop_config) -> None:
+    with open_bench(
+        loop_config(), recipe=critique_loop.NAME, folder=tmp_path / "run", progress=SilentProgress()
+    ) as bench:
+        assert len(bench.train) == 8 and bench.held_out == []

@@ -17,7 +17,7 @@ from tutelage.errors import DataError, InputError, ModelError, NothingToLearn, R
 from tutelage.evaluation.judge_flows import Opinion
 from tutelage.primer import model_path
 from tutelage.problems.primer import annotate_problem, critique_of, primer_problems, story_of
-from tutelage.recipes import judge, learn
+from tutelage.recipes import judge
 from tutelage.recipes.judge_card import filter_table, remarks
 from tutelage.recipes.judge_data import JudgeSample, read_samples, to_rate, true_rating, true_score
 from tutelage.recipes.judging import judge_path, judge_scores, open_judge
@@ -117,25 +117,11 @@ def test_a_judge_learns_and_the_report_says_what_it_is_worth(trained) -> None:
 
 
 def test_killed_in_learning_and_resumed_is_as_uninterrupted(
-    tmp_path, trained, rewarding, results_of, monkeypatch
+    tmp_path, trained, rewarding, results_of, interrupted_in_learning
 ) -> None:
     config = make_config(reward_model=str(rewarding))
-    shown = learn.show_steps
-
-    def bomb(*args: Any) -> Any:
-        on_step = shown(*args)
-
-        def step(metrics: Any) -> None:
-            on_step(metrics)
-            if metrics.step == 2:
-                raise KeyboardInterrupt
-
-        return step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learn, "show_steps", bomb)
-        with pytest.raises(KeyboardInterrupt):
-            run_it(config, tmp_path / "cut")
+    with interrupted_in_learning(2):
+        run_it(config, tmp_path / "cut")
     run_it(config, tmp_path / "cut", resume=True)
     assert results_of(tmp_path / "cut") == results_of(trained)
     assert set(Run.open(tmp_path / "cut").read("scores", Score)) == set(Run.open(trained).read("scores", Score))

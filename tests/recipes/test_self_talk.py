@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from tutelage.evaluation.plays import ACTOR, CRITIC, Player, Table
 from tutelage.grading.exact import ExactGrader
 from tutelage.primer.vocabulary import build_tokenizer
 from tutelage.problems.primer import cot_prompt, primer_problems, story_of, true_critique
-from tutelage.recipes import learn, self_talk
+from tutelage.recipes import self_talk
 from tutelage.recipes.progress import SilentProgress
 from tutelage.recipes.self_talk_flow import ThinkingRules, Train, think_about
 from tutelage.records import Completion, Example, Policy, SamplingParams, Verdict
@@ -177,16 +176,13 @@ def run_talk() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def rehearsal(tmp_path: Path, tiny_model_dir: Any) -> Callable[..., self_talk.Config]:
+def rehearsal(pens_file: Path, tiny_model_dir: Any) -> Callable[..., self_talk.Config]:
     """A function that makes the config of a rehearsal on an architecture."""
 
     def make(kind: str, **changes: Any) -> self_talk.Config:
-        rows = [{"question": f"Tim has {a} pens and gets {b} more. How many?", "answer": f"He had {a}.\nHe has {a + b}."
-                 f"\n#### {a + b}"} for a in (2, 3, 4) for b in (3, 9)]  # fmt: skip
-        (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         model = str(tiny_model_dir(kind))
         settings: dict[str, Any] = dict(
-            model=model, critic=model, data=f"gsm8k:{tmp_path}/own.jsonl", eval_data=None, dev_size=2,
+            model=model, critic=model, data=f"gsm8k:{pens_file}", eval_data=None, dev_size=2,
             sampler="scripted", max_new_tokens=400, critic_tokens=900,
         )  # fmt: skip
         return make_config(**{**settings, **changes})
@@ -238,25 +234,13 @@ def test_rehearsal_on_a_real_architecture(tmp_path, kind, changes, rehearsal, ru
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_as_uninterrupted(tmp_path, rehearsal, run_talk, results_of, monkeypatch) -> None:
+def test_killed_and_resumed_is_as_uninterrupted(
+    tmp_path, rehearsal, run_talk, results_of, interrupted_in_learning
+) -> None:
     config = rehearsal("llama", arms=["self-talk", "plain"])
     run_talk(config, tmp_path / "whole")
-    shown = learn.show_steps
-
-    def bomb(config: Any, bench: Any, name: str, *rest: Any) -> Any:
-        on_step = shown(config, bench, name, *rest)
-
-        def step(metrics: Any) -> None:
-            on_step(metrics)
-            if name == "plain-learn" and metrics.step == 2:
-                raise KeyboardInterrupt
-
-        return step
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learn, "show_steps", bomb)
-        with pytest.raises(KeyboardInterrupt):
-            run_talk(config, tmp_path / "cut")
+    with interrupted_in_learning(2, "plain-learn"):
+        run_talk(config, tmp_path / "cut")
     run_talk(config, tmp_path / "cut", resume=True)
     assert results_of(tmp_path / "cut") == results_of(tmp_path / "whole")
 

@@ -105,7 +105,6 @@ class Config(DataSettings, ModelSettings, SamplerSettings, TrainingSettings, Eva
         "cosine", "Learning rate after the warm-up.", source=f"{PAPER}, code"
     )
     nll_average: Literal["sequence", "token"] = setting("sequence", "Per token of each example, or of the batch.")
-    choose_step_every: Literal[0] = setting(0, "Not offered here: steps are not chosen on dev problems.")
 
     @property
     def has_repairs(self) -> bool:

@@ -88,7 +88,6 @@ class Config(
     batch_size: int = setting(64, "Pairs in one optimizer step.", source=f"{CHATGLM}: 64", ge=1)
     max_steps: int = setting(500, "Most optimizer steps.", unit="steps", source=f"{CHATGLM}: 500", ge=1)
     diversity_samples: int = setting(10, "Samples of each test problem that show how answers spread; 0: none.", ge=0)
-    choose_step_every: None = setting(None, "Not used here: training goes to its end.")
 
     @model_validator(mode="after")
     def _a_judge_is_named(self) -> Config:

@@ -54,7 +54,8 @@ def from_pairs(
     folder = bench.run.checkpoint_path(label)
     with bench.run.stage(name, stage) as journal, bench.spent.on("learning"):
         if not journal.is_finished:
-            best = _choose_step(config, bench, weights, pairs, iteration) if config.choose_step_every else None
+            chooses = getattr(config, "choose_step_every", None)  # a setting of recipes that can
+            best = _choose_step(config, bench, weights, pairs, iteration) if chooses else None
             learner = _open(config, weights, iteration)
             probe = _probe(pairs, config.seed)
             result = _fit(config, bench, learner, pairs, name, max_steps=best, probe=probe)
