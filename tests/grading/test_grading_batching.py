@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tutelage.grading.batching import CPU_EXIT, MAX_LOST, Batcher, ItemLimits, Reply
+from tutelage.grading.batching import CPU_EXIT, MAX_LOST, WALL_EXIT, Batcher, ItemLimits, Reply
 from tutelage.sandbox.protocol import Execution, Limits
 
 LIMITS = ItemLimits(2.0, 10.0, 1 << 28)
@@ -95,6 +95,42 @@ def test_a_death_costs_its_item_and_the_rest_is_put_into_a_new_child(
     assert [reply.value for reply in replies] == [2, None, 14, 18]
     assert (replies[1].failure, replies[1].phase) == (failure, "answer")
     assert sum(5 in batch for batch in jail.batches) == tries
+
+
+@pytest.mark.parametrize(
+    ("ended", "together", "seconds"),
+    [
+        (Execution("error", exit_code=CPU_EXIT, cpu_seconds=2.6), True, 2.0),
+        (Execution("error", exit_code=WALL_EXIT, cpu_seconds=1.75), False, 1.75),
+        (Execution("timeout", signal=signal.SIGKILL, cpu_seconds=1.75), False, 1.75),
+        (Execution("memory", exit_code=72, cpu_seconds=0.25), False, 0.25),
+        (Execution("cpu", signal=signal.SIGXCPU, cpu_seconds=3.0), True, 2.0),
+    ],
+)
+def test_an_item_that_failed_has_the_cpu_seconds_that_it_used(ended: Execution, together: bool, seconds: float) -> None:
+    def child(line: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> Execution | None:
+        if line["item"] == 5:
+            write({"tag": line["tag"], "phase": "answer"})
+            return ended
+        answer(line, write)
+        return None
+
+    jail = ScriptedJail(child)
+    assert Batcher(jail, "m:f", LIMITS).run([1, 5])[1].seconds == seconds
+    assert jail.batches == ([[1, 5]] if together else [[1, 5], [5]])
+
+
+def test_an_earlier_item_cannot_make_the_seconds_of_a_later_one_up() -> None:
+    def child(line: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> Execution | None:
+        write({"tag": line["tag"], "phase": "answer"})
+        if line["item"] == 5:
+            return Execution("error", exit_code=CPU_EXIT - 1, cpu_seconds=1.0)
+        write({"tag": line["tag"], "value": 1, "seconds": line["item"]})
+        return None
+
+    for said, left in ((-100, 1.0), (100, 0.0), (0.25, 0.75)):
+        _, culprit = Batcher(ScriptedJail(child), "m:f", LIMITS)._call([said, 5])
+        assert culprit is not None and culprit.seconds == left
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 
 from tutelage.errors import MissingExtra, SandboxUnavailable
 from tutelage.grading import symbolic
-from tutelage.grading.batching import CPU_EXIT
+from tutelage.grading.batching import CPU_EXIT, WALL_EXIT
 from tutelage.grading.symbolic import Pair, SymbolicTier, is_comparable, is_tame
 from tutelage.grading.tiered import Grader
 from tutelage.records import Completion, Policy, Problem, SamplingParams
@@ -73,7 +74,10 @@ class Scripted:
 
 
 OUT_OF_TIME = Execution("error", exit_code=CPU_EXIT)
+OUT_OF_WALL_TIME = Execution("error", exit_code=WALL_EXIT, cpu_seconds=1.25)
 PAIRS = [Pair(*pair) for pair in PROVED[:3]]
+PATIENT = replace(symbolic.PAIR_LIMITS, wall_seconds=300.0)
+"""Limits with which CPU time decides, however busy the machine is."""
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,8 @@ PAIRS = [Pair(*pair) for pair in PROVED[:3]]
         (OUT_OF_TIME, "answer", "timeout"),
         (OUT_OF_TIME, "gold", "undecided"),
         (OUT_OF_TIME, "both", "undecided"),
+        (OUT_OF_WALL_TIME, "answer", "undecided"),  # the machine's doing: CPU time was left
+        (Execution("timeout", signal=9, cpu_seconds=0.5), "answer", "undecided"),
         (Execution("memory", exit_code=72), "answer", "timeout"),
         (Execution("crash", signal=11), "answer", "timeout"),
         (Execution("sandbox_error"), "answer", "error"),
@@ -92,6 +98,11 @@ def test_a_death_is_the_answers_own_doing_only_where_the_answer_is_at_work(
 ) -> None:
     tier = SymbolicTier(jail=Scripted(*[ending] * 4, phase=phase))
     assert tier.judge(PAIRS[:1])[0].found == found
+
+
+def test_a_pair_that_ran_out_of_wall_time_has_its_seconds_of_cpu() -> None:
+    finding = SymbolicTier(jail=Scripted(*[OUT_OF_WALL_TIME] * 2)).judge(PAIRS[:1])[0]
+    assert (finding.seconds, finding.note) == (1.25, "it ran out of wall time")
 
 
 def test_findings_are_kept_but_for_failures_of_ours_and_a_pair_is_asked_once() -> None:
@@ -245,7 +256,9 @@ def test_the_grader_asks_it_for_what_its_tiers_leave_undecided(tier: SymbolicTie
 def test_one_hanging_answer_costs_only_itself(tier: SymbolicTier) -> None:
     hang = Pair(r"x^{1/3}", r"\max(1,\sin(10^{10^{10}}))")
     began = time.process_time()
-    findings = tier.judge([Pair(*PROVED[0]), hang, Pair(*PROVED[1]), Pair(*PROVED[2])])
+    findings = SymbolicTier(jail=tier._jail, limits=PATIENT).judge(
+        [Pair(*PROVED[0]), hang, Pair(*PROVED[1]), Pair(*PROVED[2])]
+    )
     assert [finding.found for finding in findings] == ["equal", "timeout", "equal", "equal"]
     assert findings[1].seconds == symbolic.PAIR_LIMITS.cpu_seconds
     assert time.process_time() - began < 1.0
@@ -288,7 +301,8 @@ def completion(text: str) -> Completion:
 
 
 def test_an_event_loop_goes_on_while_it_works(tier: SymbolicTier) -> None:
-    grader, problem = Grader(tier=tier), Problem("p", "?", r"x^{1/3}", "latex")
+    patient = SymbolicTier(jail=tier._jail, limits=PATIENT)
+    grader, problem = Grader(tier=patient), Problem("p", "?", r"x^{1/3}", "latex")
     hang = completion(r"\boxed{\max(2,\sin(10^{10^{10}}))}")
     beats = [0]
 

@@ -15,7 +15,7 @@ import json
 import secrets
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -48,7 +48,7 @@ class Jail(Protocol):
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of an item: `value`, or the `failure` with the phase it was in; `seconds` of CPU where known."""
+    """What came of an item: `value`, or the `failure` with the phase it was in; `seconds` of CPU."""
 
     value: Any = None
     failure: Failure | None = None
@@ -139,7 +139,7 @@ class Batcher:
             return known, None
         phase = phases.get(missing, "")
         failure, detail = _failure(execution, phase), _detail(execution)
-        seconds = self.limits.cpu_seconds if detail == CPU else 0.0
+        seconds = self.limits.cpu_seconds if detail == CPU else _left(execution.cpu_seconds, known.values())
         return known, Reply(None, failure, phase, seconds, detail)
 
     def _limits(self, count: int) -> Limits:
@@ -189,6 +189,11 @@ def _read(stdout: str, places: dict[str, int]) -> tuple[dict[int, Reply], dict[i
     return known, phases
 
 
+def _left(spent: float, known: Iterable[Reply]) -> float:
+    """Seconds of a child's CPU that were not those of its earlier items, whatever these said of themselves."""
+    return min(max(0.0, spent - sum(reply.seconds for reply in known)), spent)
+
+
 def _failure(execution: Execution, phase: str) -> Failure:
     """What ended the child, judged by the jail's word and never by the child's."""
     if execution.status in ("sandbox_error", "refused") or not phase:
@@ -212,7 +217,8 @@ def _detail(execution: Execution) -> str:
 def died(reply: Reply) -> Reply:
     """A failed reply with a sentence for people as its detail."""
     words = {
-        "raised": reply.detail, "time": "it used up its time", "memory": "it used up its memory",
+        "raised": reply.detail, "memory": "it used up its memory",
+        "time": "it used up its CPU time" if reply.detail == CPU else "it ran out of wall time",
         "crash": f"its process died ({reply.detail})", "lost": f"its worker was lost ({reply.detail})",
     }  # fmt: skip
     return replace(reply, detail=words[reply.failure or "lost"])

@@ -5,8 +5,9 @@ pair that needs it; each batch runs in a jailed child of it (grading/symbolic_en
 What it is not: a place where model text is read; only its JSON and its verdicts pass through here.
 
 Where sympy is missing or no sandbox tier is safe, the tier is absent: pairs stay undecided, `why_absent` says why.
-A pair whose answer exhausts the limits is `timeout`, the answer's own doing; one that hangs on its gold, or where both
-already agree at every point tried and no proof ends, stays undecided.
+A pair whose answer exhausts its CPU time or memory is `timeout`, the answer's own doing; one that hangs on its gold,
+or where both already agree at every point tried and no proof ends, stays undecided. So does one that ran out of wall
+time with CPU time left: the machine was too busy, and a score must not depend on that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from tutelage.errors import MissingExtra, SandboxUnavailable
-from tutelage.grading.batching import Batcher, ItemLimits, Jail, Reply, died
+from tutelage.grading.batching import CPU, Batcher, ItemLimits, Jail, Reply, died
 from tutelage.grading.jails import LazyJail, open_sandboxed
 from tutelage.text.answers import read_answer
 from tutelage.text.expressions import FUNCTIONS
@@ -180,7 +181,8 @@ def _finding(reply: Reply) -> Finding:
     note = died(reply).detail
     if reply.failure == "lost":
         return Finding("error", reply.seconds, note)
-    is_own = reply.phase == "answer" and reply.failure != "raised"
+    is_hosts = reply.failure == "time" and reply.detail != CPU
+    is_own = reply.phase == "answer" and reply.failure != "raised" and not is_hosts
     return Finding("timeout" if is_own else "undecided", reply.seconds, note)
 
 
