@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tutelage.cli.main import main
+from tutelage.cli.seats import guest_config
+from tutelage.recipes import diverse_rft
 
 WORDS = ["run", "iterative-rpo", "model=primer", "data=primer:train?n=20", "eval_data=primer:test?n=4"]
 
@@ -24,3 +26,21 @@ def test_a_missing_recording_is_told_before_the_run(tmp_path: Path, capsys: pyte
     assert main([*WORDS, f"sampler=replay:{tmp_path / 'none.jsonl'}", f"output_dir={folder}"]) == 2
     assert "The data file does not exist" in capsys.readouterr().err
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "name, sampler, model, prompt",
+    [
+        ("server:http://h", "server:http://h", "m", "plain"),
+        ("replay:a.jsonl", "replay:a.jsonl", "m", "plain"),
+        ("scripted:a.py:f", "scripted:a.py:f", "m", "plain"),
+        ("local:n", "local", "n", "auto"),
+        ("local:m", "local", "m", "plain"),
+        ("n", "replay:own.jsonl", "n", "auto"),
+        ("m", "replay:own.jsonl", "m", "plain"),
+    ],
+)
+def test_a_guest_brings_its_sampler_or_its_model(name: str, sampler: str, model: str, prompt: str) -> None:
+    config = diverse_rft.Config(model="m", data="primer:train?n=2", sampler="replay:own.jsonl", prompt="plain")
+    guest = guest_config(config, name)
+    assert (guest.sampler, guest.model, guest.prompt) == (sampler, model, prompt)

@@ -106,6 +106,36 @@ def test_every_stage_runs_on_a_real_architecture_with_another_tokenizers_sampler
     AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoints" / "it1")
 
 
+def test_recordings_are_samplers_and_a_scripted_judge_cuts(tmp_path, tiny_model_dir, rft_config) -> None:
+    problems = [{"id": f"p{a}", "question": f"{a} pens and 9 more?", "answer": str(a + 9)} for a in range(2, 8)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+    texts = {
+        "sums": lambda a: f"{a} + 9 = {a + 9}. Final answer: {a + 9}",
+        "turned": lambda a: f"9 + {a} = {a + 9}. Final answer: {a + 9 if a % 2 else a}",
+        "bluff": lambda a: f"I know it. Final answer: {a + 9}",
+    }
+    for name, text in texts.items():
+        rows = [{"question_id": f"p{a}", "completion": text(a), "model": name} for a in range(2, 8)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "judge.py").write_text(
+        "def answer(request):\n    bad = 'I know it' in request.prompt_text\n"
+        "    return 'Bare.\\nRating: [[3]]' if bad else 'Shown.\\nRating: [[9]]'\n"
+    )
+    config = rft_config(
+        model=str(tiny_model_dir("llama")), data=f"jsonl:{tmp_path}/own.jsonl", num_samples=1, max_new_tokens=100,
+        samplers=[f"replay:{tmp_path}/{name}.jsonl" for name in texts], gold=False, eval_limit=1,
+        eval_data=f"jsonl:{tmp_path}/own.jsonl", sampler=f"replay:{tmp_path}/sums.jsonl",
+        judge=f"scripted:{tmp_path}/judge.py:answer",
+    )  # fmt: skip
+    card = run(config, tmp_path / "run")["paths"]
+    assert [(part["sampler"], part["correct"], part["kept"]) for part in card["samplers"]] == [
+        ("sums", 6, 6), ("turned", 3, 3), ("bluff", 0, 0),
+    ]  # fmt: skip
+    assert card["tokenized_again"] == 0 and card["kept_per_problem"] == 1.5
+    (cut,) = card["left_out"]["filters"]["bluff"]
+    assert (cut["right_in"], cut["right_out"]) == (6, 0), "the judge lets no bare answer through"
+
+
 @pytest.mark.parametrize("stop", [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_and_resumed_ends_the_same(tmp_path, rft_config, results_of, monkeypatch, stop) -> None:
     config = rft_config(

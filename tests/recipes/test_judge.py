@@ -112,6 +112,7 @@ def test_a_judge_learns_and_the_report_says_what_it_is_worth(trained) -> None:
     kinds = [score.kind for score in run.read("scores", Score)]
     assert kinds.count("reward_model") == 8 and kinds.count("judge") == seen
     assert judge_path(str(trained)).endswith("it1")
+    assert judge_path(f"local:{trained}") == "local:" + judge_path(str(trained))
     told = remarks(card)
     assert any(line.startswith("teacher: 100.0% right") for line in told) and report["remarks"] == told
 

@@ -51,8 +51,18 @@ def take_seat(config: Any, splits: Splits) -> Seat:
 
 
 def guest_config(config: Any, name: str) -> Any:
-    """A run's config with another model in it: `server:URL`, or a model, whose own prompt form is then found."""
-    if name.startswith("server:"):
+    """A run's config with somebody else in it, whom a recipe's setting names.
+
+    Args:
+        config: the run's.
+        name: `server:URL`, `replay:FILE` or `scripted:FILE.py:FUNCTION`, which answer in the place of the run's model;
+            `local:MODEL`, a model that samples in this process whatever the run's own sampler is; or a model, which
+            samples as the run does. A model's own prompt form is found anew.
+    """
+    kind, _, where = name.partition(":")
+    if kind == "local" and where:
+        return guest_config(config.model_copy(update={"sampler": "local"}), where)
+    if kind in ("server", "replay", "scripted"):
         return config.model_copy(update={"sampler": name})
     return config if name == config.model else config.model_copy(update={"model": name, "prompt": "auto"})
 

@@ -117,7 +117,8 @@ class Bench:
         sampler_of: opens a session on a model object in memory (the learner's, in mid-training).
         progress: where progress is shown.
         invite: the same bench with another model in the seat: its weights, tokenizer, prompts and sampler. Takes a
-            model folder, adapter folder, hub name or `primer`, or `server:URL`.
+            model folder, adapter folder, hub name or `primer`; `server:URL`, `replay:FILE` or
+            `scripted:FILE.py:FUNCTION`; `local:MODEL` for a model that samples here though the run's own does not.
         track: takes an optimizer step's figures by name; a tracker, or nothing.
     """
 

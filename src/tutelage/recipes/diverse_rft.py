@@ -64,7 +64,7 @@ class Config(
     """Settings of diverse rejection tuning."""
 
     samplers: list[str] = setting(
-        [], "Models that write the paths: folders, hub names, adapters, server:URL; none is the model itself.",
+        [], "Who writes the paths: folders, hub names, adapters, `server:URL`, `replay:FILE`; none: the model itself.",
         source=f"{RFT} §3.3: several models up to 13B or 33B",
     )  # fmt: skip
     select: Literal["diverse", "all", "one-sampler"] = setting(

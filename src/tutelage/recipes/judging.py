@@ -31,8 +31,8 @@ class JudgeSettings(Settings):
     """A judge whose scores decide."""
 
     judge: str | None = setting(
-        None, "Judge whose score decides: a run of the recipe judge, a model or adapter folder, a hub name, or "
-        "`server:URL`.",
+        None, "Judge whose score decides: a run of the recipe judge, a model or adapter folder, a hub name, "
+        "`server:URL`, or `local:` before a model where the run's own sampler is another.",
     )  # fmt: skip
     judge_threshold: int = setting(
         RIGHT_FROM, "Score from which an answer passes.", source=f"{CHATGLM} §3: 6", ge=LOWEST, le=HIGHEST
@@ -58,11 +58,13 @@ def open_judge(config: JudgeSettings, bench: Bench) -> Seat | None:
 
 
 def judge_path(name: str) -> str:
-    """Folder, hub name or server of a judge; of a run of the recipe `judge`, the checkpoint of its last student.
+    """How a bench invites a judge: folder, hub name or server; of a run of the recipe `judge`, its last checkpoint.
 
     Raises:
         ModelError: the run has no checkpoint.
     """
+    if name.startswith("local:"):
+        return "local:" + judge_path(name.removeprefix("local:"))
     folder = Path(name)
     if name.startswith("server:") or not (folder / "run.json").is_file():
         return name

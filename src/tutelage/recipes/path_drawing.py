@@ -1,7 +1,8 @@
 """Paths from several samplers: drawn, graded, known by their keys, and made into examples for another model.
 
-A sampler is any model that a bench can invite: a folder, a hub name, an adapter, `primer`, or `server:URL`. One that is
-named several times draws differently each time. What another tokenizer wrote is tokenized again, and counted.
+A sampler is whatever a bench can invite: a folder, a hub name, an adapter, `primer`, `server:URL`, or a recording
+(`replay:FILE`). One that is named several times draws differently each time; a recording gives the same again. What
+another tokenizer wrote is tokenized again, and counted.
 """
 
 from __future__ import annotations
@@ -92,13 +93,15 @@ def draw(config: DrawingSettings, bench: Bench, names: Sequence[str], problems: 
 def labels_of(names: Sequence[str]) -> list[str]:
     """A different name for each sampler: the last part of a path, numbered where it comes again.
 
-    >>> labels_of(["models/a", "models/a", "primer", ""])
-    ['a', 'a#2', 'primer', 'model']
+    >>> labels_of(["models/a", "models/a", "primer", "", "replay:texts/b.jsonl.gz"])
+    ['a', 'a#2', 'primer', 'model', 'b']
     """
     seen: dict[str, int] = {}
     labels = []
     for name in names:
         short = name if name.startswith("server:") else name.rstrip("/").rpartition("/")[2]
+        if name.startswith("replay:"):
+            short = short.removeprefix("replay:").removesuffix(".gz").removesuffix(".jsonl")
         short = short or "model"
         seen[short] = seen.get(short, 0) + 1
         labels.append(short if seen[short] == 1 else f"{short}#{seen[short]}")
