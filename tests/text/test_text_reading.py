@@ -11,7 +11,7 @@ from tutelage.text.answers import UnreadableGold, infer_kind, rational_of, read_
 from tutelage.text.expressions import parse_expression, symbols
 from tutelage.text.normalise import MAX_ANSWER, has_balanced_braces, nesting, normalise
 from tutelage.text.rationals import rational
-from tutelage.text.units import canonical_unit, split_unit, units_match
+from tutelage.text.units import canonical_unit, split_compound, split_unit, units_match
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,16 @@ from tutelage.text.units import canonical_unit, split_unit, units_match
         (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         ("**7**", "7"),
         (r"\begin{pmatrix}1\\ 2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
+        ("Rs. 1500", "₹1500"),
+        ("-Rs. 1,500/-", "-₹1,500"),
+        (r"\text{Rs}~1500", "₹1500"),
+        ("1500 Rs.", "1500₹"),
+        (r"US\$ 1,500", "$1,500"),
+        ("USD 20, EUR 5", "$20, €5"),
+        ("3 rs", "3 rs"),
+        ("5Rs", "5Rs"),
+        ("Rsx", "Rsx"),
+        ("1500/-", "1500/-"),
     ],
 )
 def test_normalise(text: str, expected: str) -> None:
@@ -139,6 +149,23 @@ def test_numbers_in_words_and_with_units(text: str, value: str) -> None:
 )
 def test_what_is_no_rational_number(text: str) -> None:
     assert rational_of(read_answer(text)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("2h30m", ["2 h", "30 min"]), ("1h 2m 3s", ["1 h", "2 min", "3 s"]), ("5m30s", ["5 min", "30 s"]),
+        ("2hrs30mins", ["2 h", "30 min"]), ("1d5h", ["1 day", "5 h"]), ("3m20cm", ["3 m", "20 cm"]),
+        ("2小时30分钟", ["2 h", "30 min"]), ("3 kilograms 250 grams", ["3 kg", "250 g"]),
+    ],
+)  # fmt: skip
+def test_one_quantity_in_several_units(text: str, parts: list[str]) -> None:
+    assert split_compound(text) == (parts, "")
+
+
+@pytest.mark.parametrize("text", ["30m2h", "2h3h", "2m3d", "2x30y", "2h30", "h30m", "-2h30m", "2y6m", "2 3m", "5m"])
+def test_what_is_no_quantity_in_several_units(text: str) -> None:
+    assert split_compound(text) is None
 
 
 def test_units() -> None:

@@ -15,7 +15,7 @@ from tutelage.text.atoms import read_expression
 from tutelage.text.expressions import Tree, symbols
 from tutelage.text.malformed import read_near
 from tutelage.text.rationals import divides_by_zero
-from tutelage.text.units import units_match
+from tutelage.text.units import letters_of_unit, units_match
 from tutelage.text.values import Scalar
 
 Result = bool | None
@@ -23,11 +23,24 @@ Result = bool | None
 
 def compare_scalars(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:
     """Whether two quantities are the same, units and percent signs included."""
+    if bool(first.unit) != bool(second.unit) and _is_glued(*((first, second) if first.unit else (second, first))):
+        return True
     values = _values(first, second, tolerance)
     units = units_match(first.unit, second.unit)
     if values is False or units is False:
         return False
     return None if values is None or units is None else True
+
+
+def _is_glued(quantity: Scalar, product: Scalar) -> bool:
+    """Whether what was read as a product is the quantity with its unit of one letter glued on: `5m` and `5 m`."""
+    if product.tree is None or product.value is not None or product.percent or quantity.too_large:
+        return False
+    return any(
+        symbols(product.tree) - {"pi", "e", "i"} == {letter}
+        and is_equal(("mul", tree_of(quantity), ("sym", letter)), product.tree) is True
+        for letter in letters_of_unit(quantity.unit)
+    )
 
 
 def _values(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:

@@ -78,6 +78,10 @@ _SPACES = re.compile(r"\s+")
 _ROOT_SIGN = re.compile(r"([√∛∜])\s*([0-9]+(?:\.[0-9]+)?|[A-Za-z])")
 _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 _CURRENCY = "\x01"
+_MONEY = re.compile(r"(?<![A-Za-z\\])(?:(US ?\$|USD)|(EUR)|(GBP)|INR|Rs\.?|rs\.) ?(?=-?[0-9])")
+_MONEY_SIGNS = {1: "$", 2: "€", 3: "£", None: "₹"}
+_RUPEES_AFTER = re.compile(r"(?<=[0-9]) Rs\.?(?![A-Za-z0-9_^(])")
+_RUPEES_EVEN = re.compile(r"(?<=₹)([0-9][0-9,.]*)/-")
 
 
 def normalise(answer: str) -> str:
@@ -109,9 +113,8 @@ def normalise(answer: str) -> str:
         text = pattern.sub(replacement, text)
     if "n" in text or "o" in text or "N" in text:
         text = _INFINITY.sub(r"\\infty", text)
-    text = text.replace(_CURRENCY, "$")
-    text = _SPACES.sub(" ", text).strip()
-    return _strip_end(_TIGHT.sub("", text))
+    text = _SPACES.sub(" ", text.replace(_CURRENCY, "$")).strip()
+    return _strip_end(_TIGHT.sub("", _money(text)))
 
 
 def is_readable(answer: str) -> bool:
@@ -168,6 +171,15 @@ def _dollars(text: str) -> str:
     if text.count("$") % 2:
         return text.replace("$", _CURRENCY)
     return text.replace("$", " ")
+
+
+def _money(text: str) -> str:
+    """Currencies written as letters, by their signs: `Rs. 1,500/-` is `₹1,500`, `USD 20` is `$20`."""
+    if not ("R" in text or "S" in text or "GBP" in text or "rs." in text or "/-" in text):
+        return text
+    text = _MONEY.sub(lambda match: _MONEY_SIGNS[match.lastindex], text)
+    text = _RUPEES_AFTER.sub("₹", text)
+    return _RUPEES_EVEN.sub(r"\1", text) if "₹" in text else text
 
 
 def _latex(text: str) -> str:

@@ -16,7 +16,8 @@ _ALIASES = {
     "milligram": "mg", "liter": "l", "litre": "l", "milliliter": "ml", "millilitre": "ml", "inch": "in", "inche": "in",
     "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi", "lb": "lb", "ounce": "oz", "gallon": "gal",
     "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "dollar": "$", "usd": "$", "buck": "$",
-    "euro": "€", "eur": "€", "cent": "¢", "yen": "¥", "rupee": "₹", "degree": "deg", "unit": "unit",
+    "euro": "€", "eur": "€", "cent": "¢", "yen": "¥", "rupee": "₹", "inr": "₹", "gbp": "£", "jpy": "¥", "cny": "yuan",
+    "degree": "deg", "unit": "unit",
     "cc": "cm^3", "people": "person", "persons": "person", "children": "child", "men": "man", "women": "woman",
     "newton": "n", "joule": "j", "watt": "w", "volt": "v", "hertz": "hz", "pascal": "pa", "yuan": "yuan", "rmb": "yuan",
     "celsius": "c", "fahrenheit": "f", "centigrade": "c", "squares": "square",
@@ -32,6 +33,8 @@ KNOWN = (frozenset(_ALIASES.values()) - {"unit", "person", "child", "man", "woma
 
 _CAPITALS = frozenset("LNJWVFC")
 """Units of one capital letter, which a number needs a space before."""
+_LETTERS = {"m": "m", "g": "g", "s": "s", "h": "h", "l": "lL", "n": "N", "j": "J", "w": "W", "v": "V"}
+"""Units of one letter, and the symbols that they are read as without that space."""
 _AMBIGUOUS = {"pound": ("lb", "£"), "deg": ("°", "°c", "°f", "c", "f"), "¥": ("yuan", "yen")}
 """Names that may mean any of several."""
 _SCALES_OF_HEAT = frozenset(("c", "f", "celsius", "fahrenheit"))
@@ -47,7 +50,8 @@ _FOREIGN_TAIL = re.compile(r"(?P<value>.*[0-9}) ]) ?(?P<unit>[\u4e00-\u9fff]{1,5
 _PER = re.compile("[/每]")
 _FOREIGN_HEDGE = re.compile("[约或不非左右上下多少和与及至到]")
 
-_SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+           "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7}  # fmt: skip
 # A phrase with one of these is a sentence or a hedge, not a unit.
 _NOT_UNITS = frozenset(
     (
@@ -60,12 +64,15 @@ _NOT_UNITS = frozenset(
         "inf",
     )
 )  # fmt: skip
+_TIMES = ("year", "month", "week", "day", "h", "min", "s")
 _FAMILIES = (
-    ("year", "month", "week", "day", "h", "min", "s"), ("mi", "yd", "ft", "in"), ("km", "m", "cm", "mm"), ("lb", "oz"),
-    ("kg", "g", "mg"), ("l", "ml"), ("$", "¢"),
+    _TIMES, ("mi", "yd", "ft", "in"), ("km", "m", "cm", "mm"), ("lb", "oz"), ("kg", "g", "mg"), ("l", "ml"), ("$", "¢"),
 )  # fmt: skip
 """Units that one quantity is told in, from the largest down."""
-_PART = re.compile(r"[0-9]+(?:\.[0-9]+)? ?([A-Za-z]{1,8}\.?|[\u4e00-\u9fff]{1,2})")
+_CLOCK_UNITS = frozenset(("h", "s"))
+_BESIDE_THEM = {"m": "min", "d": "day"}
+"""What letters mean in a time: `2h30m`, `5m30s`, `1d 6h`."""
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]{1,11}\.?|[\u4e00-\u9fff]{1,2})")
 _COMPOUND = re.compile(rf"{_PART.pattern}(?: ?{_PART.pattern})+")
 _UNSPECIFIED = re.compile(r"unit(?:\^[0-9])?")
 _FILLERS = frozenset(("the", "a", "an", "left", "total", "altogether", "remaining", "each", "overall", "more", "extra"))
@@ -119,18 +126,21 @@ def split_unit(text: str) -> tuple[str, str, int] | None:
 
 
 def split_compound(text: str) -> tuple[list[str], str] | None:
-    """The parts of one quantity in several units, the largest first: `5 ft 3 in`, `2小时30分钟`; None for others.
+    """The parts of one quantity in several units, the largest first (`5 ft 3 in`, `2h30m`, `2小时30分钟`), else None.
 
-    The second member is "", as `split_list` has it where no word joins the parts.
+    The parts have their units' canonical names; the second member is "", as `split_list` has it where no word joins
+    the parts.
     """
     if not text[:1].isdigit() or not _COMPOUND.fullmatch(text):
         return None
-    parts = [(part[0].strip(), part[1]) for part in _PART.finditer(text)]
-    names = [_FOREIGN.get(unit) or _singular(unit.lower().strip(".")) for _, unit in parts]
+    numbers, units = zip(*_PART.findall(text), strict=True)
+    names = [_FOREIGN.get(unit) or _singular(unit.lower().strip(".")) for unit in units]
+    if _CLOCK_UNITS.intersection(names):
+        names = [_BESIDE_THEM.get(name, name) for name in names]
     for family in _FAMILIES:
         places = [family.index(name) for name in names if name in family]
         if len(places) == len(names) and all(a < b for a, b in itertools.pairwise(places)):
-            return [part for part, _ in parts], ""
+            return [f"{number} {name}" for number, name in zip(numbers, names, strict=True)], ""
     return None
 
 
@@ -191,6 +201,11 @@ def units_match(first: str, second: str) -> bool | None:
         return False
     ours, theirs = set(first.split()), set(second.split())
     return None if ours & theirs else False
+
+
+def letters_of_unit(name: str) -> str:
+    """The symbols that a unit of one letter is read as where no space is before it (`5m`); "" for other units."""
+    return _LETTERS.get(name, "")
 
 
 def _singular(word: str) -> str:
