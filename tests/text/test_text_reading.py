@@ -46,6 +46,7 @@ from tutelage.text.units import canonical_unit, split_compound, split_unit, unit
         ("5Rs", "5Rs"),
         ("Rsx", "Rsx"),
         ("1500/-", "1500/-"),
+        (r"{n \choose 2}", r"\binom{n}{2}"),
     ],
 )
 def test_normalise(text: str, expected: str) -> None:
@@ -175,6 +176,10 @@ def test_units() -> None:
     assert canonical_unit("sq. ft.") == canonical_unit("square feet") == ("ft^2", 1)
     assert canonical_unit("miles per hour") == canonical_unit("mph") == ("mi/h", 1)
     assert units_match("kg", "g") is False
+    assert units_match("/h", "mi/h") is True
+    assert units_match("/h", "mi/day") is False
+    assert split_unit("14ish") is None
+    assert split_unit("14people") == ("14", "person", 1)
     assert units_match("", "g") is True
     assert units_match("red apple", "apple") is None
     assert units_match("pear", "apple") is False

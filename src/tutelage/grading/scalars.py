@@ -36,11 +36,12 @@ def _is_glued(quantity: Scalar, product: Scalar) -> bool:
     """Whether what was read as a product is the quantity with its unit of one letter glued on: `5m` and `5 m`."""
     if product.tree is None or product.value is not None or product.percent or quantity.too_large:
         return False
-    return any(
-        symbols(product.tree) - {"pi", "e", "i"} == {letter}
-        and is_equal(("mul", tree_of(quantity), ("sym", letter)), product.tree) is True
-        for letter in letters_of_unit(quantity.unit)
-    )
+    name, _, power = quantity.unit.partition("^")
+    for letter in letters_of_unit(name):
+        unit: Tree = ("pow", ("sym", letter), ("num", Fraction(power or 1)))
+        if letter in symbols(product.tree) and is_equal(("mul", tree_of(quantity), unit), product.tree):
+            return True
+    return False
 
 
 def _values(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:

@@ -66,7 +66,8 @@ _DEGREE = re.compile(r"(?:\{\})?\^\s*\{?\s*\\circ\s*\}?|\^\s*\{?\s*°\s*\}?")
 _ROW_END = re.compile(r"\\\\(?:\*|(?:\*\s*)?\[\s*-?[0-9.]+\s*(?:pt|em|ex|mm|cm|in)\s*\])")
 """The end of a matrix row with the gap before the next one, `\\\\[4pt]`."""
 _NULL_DELIMITER = re.compile(r"\\(?:left|right)\s*\.")
-_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
+_OVER = re.compile(r"\{([^{}]*)\\(over|choose)(?![A-Za-z])([^{}]*)\}")
+_STACKED = {"over": r"\frac", "choose": r"\binom"}
 _SUPERSCRIPTS = re.compile("[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")
 _SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _SMALL = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ₀₁₂₃₄₅₆₇₈₉", "-+0123456789n0123456789")
@@ -187,7 +188,9 @@ def _latex(text: str) -> str:
         text = _ROW_END.sub(r"\\\\", text)
     for delimiter in (r"\(", r"\)", r"\[", r"\]"):
         text = text.replace(delimiter, " ")
-    text = _OVER.sub(r"\\frac{\1}{\2}", _unwrap(text)) if r"\over" in text else _unwrap(text)
+    text = _unwrap(text)
+    if r"\over" in text or r"\choose" in text:
+        text = _OVER.sub(lambda match: f"{_STACKED[match[2]]}{{{match[1]}}}{{{match[3]}}}", text)
     if r"\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
     text = _NULL_DELIMITER.sub("", text)

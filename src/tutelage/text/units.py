@@ -31,6 +31,8 @@ KNOWN = (frozenset(_ALIASES.values()) - {"unit", "person", "child", "man", "woma
 )  # fmt: skip
 """Names that mean one thing; two different ones are provably different."""
 
+_NAMES = KNOWN | frozenset(_ALIASES.values())
+"""Names that a number needs no space before."""
 _CAPITALS = frozenset("LNJWVFC")
 """Units of one capital letter, which a number needs a space before."""
 _LETTERS = {"m": "m", "g": "g", "s": "s", "h": "h", "l": "lL", "n": "N", "j": "J", "w": "W", "v": "V"}
@@ -61,7 +63,7 @@ _NOT_UNITS = frozenset(
         "instead", "whereas", "wrong", "incorrect", "true", "false", "except", "almost", "nearly", "to",
         "from", "base", "mod", "modulo", "remainder", "hence", "thus", "therefore", "which", "that", "sin",
         "cos", "tan", "sec", "csc", "cot", "log", "ln", "sqrt", "pi", "exp", "frac", "infinity", "infty",
-        "inf",
+        "inf", "ish", "something", "up", "down",
     )
 )  # fmt: skip
 _TIMES = ("year", "month", "week", "day", "h", "min", "s")
@@ -166,6 +168,8 @@ def _looks_like_unit(match: re.Match[str]) -> bool:
     if len(words) == 1 and len(words[0]) <= 2:
         name = words[0] if len(words[0]) == 1 else words[0].lower()
         return (name in KNOWN or name in _CAPITALS or name == "cc") and (is_apart or len(name) == 2)
+    if not is_apart and match["value"][-1:].isdigit() and words[0] == match["unit"][: len(words[0])]:
+        return _singular(words[0].lower()) in _NAMES  # `14ish` is no quantity
     return all(len(word) > 1 or word in KNOWN or word == "a" for word in words)
 
 
@@ -195,6 +199,8 @@ def units_match(first: str, second: str) -> bool | None:
     first, second = (_UNSPECIFIED.sub("", unit) for unit in (first, second))
     if not first or not second or first == second:
         return True
+    if any(a.startswith("/") and b.endswith(a) for a, b in ((first, second), (second, first))):
+        return True  # `per hour` leaves out of what
     if first in _AMBIGUOUS.get(second, ()) or second in _AMBIGUOUS.get(first, ()):
         return True
     if first in KNOWN and second in KNOWN:
@@ -240,4 +246,5 @@ def _join(words: list[str]) -> str:
             parts.append(word + power)
             power = ""
     name = " ".join(parts).replace(" / ", "/")
+    name = name.replace("/ ", "/") if name.startswith("/") else name
     return "°" + name[-1] if name in ("° c", "° f", "deg c", "deg f") else name
