@@ -2,10 +2,10 @@
 
 A cell is a part of the study with one seed; a finished cell is one row of `results/reproduce_critique.jsonl`, and
 started again the script runs only what is missing there. Sizes and settings: `reproduce_critique_plan.py`; what cells
-do: `reproduce_critique_lab.py`; claims: `reproduce_critique_claims.py`. `--pilot` runs on dev problems with other seeds
-and writes the predicted effects, without which the study does not start; `--report` writes the tables, verdicts and
-plots of `docs/papers.md` from the rows. Critics are made once for each seed, in a folder under the system's temporary
-one.
+do: `reproduce_critique_lab.py`, `_loops.py`, `_strategies.py`; claims: `reproduce_critique_claims.py`. `--pilot` runs
+on dev problems with other seeds and writes the predicted effects, without which the study does not start; `--report`
+writes the tables, verdicts and plots of `docs/papers.md` from the rows. Critics are made once for each seed, in a
+folder under the system's temporary one.
 
     python benchmarks/reproduce_critique.py --pilot          # predictions, dev problems
     python benchmarks/reproduce_critique.py --workers 2      # the study, then --report by itself
@@ -29,7 +29,16 @@ configure_threads()  # before torch is imported, here and in every worker
 
 from cells import read_rows, run_missing  # noqa: E402
 from reproduce_critique_claims import CLAIMS, PREDICTIONS  # noqa: E402
-from reproduce_critique_plan import PILOT, PILOT_SEEDS, SCALES, SEEDS, Scale, settings_of, sizes_there  # noqa: E402
+from reproduce_critique_plan import (  # noqa: E402
+    MORE_SEEDS,
+    PILOT,
+    PILOT_SEEDS,
+    SCALES,
+    SEEDS,
+    Scale,
+    settings_of,
+    sizes_there,
+)
 from reproduce_tables import write_predictions  # noqa: E402
 
 from tutelage.records import digest  # noqa: E402
@@ -43,6 +52,8 @@ FILES = {
 WHY = FOLDER / "reproduce_critique_talk.jsonl"
 SEEDS_OF = {"full": SEEDS, "pilot": PILOT_SEEDS, "quick": SEEDS[:1]}
 LATER = ("rounds", "talk", "ways", "strategies", "sweep", "sizes")
+ONCE = ("difficulty", "votes")
+KINDS = ("critics", *LATER, *ONCE)
 
 
 @dataclass(frozen=True)
@@ -66,9 +77,16 @@ class Cell:
 def run_cell(cell: Cell) -> dict[str, Any]:
     """The row of a cell."""
     began, wall = time.process_time(), time.perf_counter()
-    from reproduce_critique_lab import KINDS  # torch comes with it
+    import reproduce_critique_lab as lab  # torch comes with it
+    import reproduce_critique_loops as loops
+    import reproduce_critique_strategies as answers
 
-    stages = KINDS[cell.kind](cell.scale, cell.seed, *([cell.variant] if cell.variant else []))
+    kinds = {
+        "critics": lab.critics, "rounds": loops.rounds, "talk": loops.talk, "ways": loops.ways, "sweep": loops.sweep,
+        "strategies": answers.strategies, "sizes": answers.sizes, "difficulty": answers.difficulty,
+        "votes": answers.votes,
+    }  # fmt: skip
+    stages = kinds[cell.kind](cell.scale, cell.seed, *([cell.variant] if cell.variant else []))
     return {
         "key": cell.key, "kind": cell.kind, "seed": cell.seed, "variant": cell.variant, "split": cell.scale.split,
         "stages": stages, "cpu_seconds": round(time.process_time() - began, 1),
@@ -76,11 +94,16 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def all_cells(seeds: list[int], scale: Scale, kinds: list[str]) -> tuple[list[Cell], list[Cell]]:
-    """The cells that make the critics, and the others; the difficulty of problems is measured once."""
-    first = [Cell("critics", seed, scale) for seed in seeds if "critics" in kinds]
-    second = [Cell(kind, seed, scale) for kind in LATER if kind in kinds for seed in seeds]
-    return first, [*second, *([Cell("difficulty", 0, scale)] if "difficulty" in kinds else [])]
+def all_cells(seeds: list[int], scale: Scale, kinds: list[str], more: bool) -> tuple[list[Cell], list[Cell]]:
+    """The cells that make the critics, and the others; the last parts have one seed.
+
+    Args:
+        more: whether parts that need further seeds get them.
+    """
+    own = {kind: [*seeds, *(MORE_SEEDS.get(kind, ()) if more else ())] for kind in kinds}
+    first = [Cell("critics", seed, scale) for seed in own.get("critics", [])]
+    second = [Cell(kind, seed, scale) for kind in LATER for seed in own.get(kind, [])]
+    return first, [*second, *(Cell(kind, 0, scale) for kind in ONCE if kind in kinds)]
 
 
 def told(row: dict[str, Any]) -> str:
@@ -94,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: the plan's")
-    parser.add_argument("--kinds", nargs="+", default=["critics", *LATER, "difficulty"], help="parts; default: all")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="parts; default: all")
     scales = parser.add_mutually_exclusive_group()
     scales.add_argument("--quick", action="store_true", help="few problems and updates; rows to a scratch file")
     scales.add_argument("--pilot", action="store_true", help="dev problems, the plan's pilot seeds; writes predictions")
@@ -110,24 +133,27 @@ def main() -> None:
     results = options.results or FILES[name]
     if name == "full" and not PREDICTIONS.exists():
         parser.error("the effects must be predicted before the study: run --pilot first")
-    first, second = all_cells(options.seeds or list(SEEDS_OF[name]), SCALES[name], options.kinds)
+    is_full = name == "full"
+    first, second = all_cells(
+        options.seeds or list(SEEDS_OF[name]), SCALES[name], options.kinds, is_full and not options.seeds
+    )
     if not options.report:
         run_missing(first, run_cell, results, workers=options.workers, tell=told)
         run_missing(second, run_cell, results, workers=options.workers, tell=told)
     import reproduce_critique_report as report
 
-    everything = all_cells(list(SEEDS_OF[name]), SCALES[name], ["critics", *LATER, "difficulty"])
+    everything = all_cells(list(SEEDS_OF[name]), SCALES[name], list(KINDS), is_full)
     wanted = {cell.key for cells in everything for cell in cells}
     rows = [row for row in read_rows(results) if row["key"] in wanted]
     if name == "pilot":
         write_predictions(CLAIMS, lambda world: report.by_stage(rows), PREDICTIONS)
     else:
-        report.write_report(rows, as_json=options.json, to_docs=name == "full")
+        report.write_report(rows, as_json=options.json, to_docs=is_full)
 
 
 def run_why(options: argparse.Namespace) -> None:
     """The one-variable experiments on self-talk; their rows stand in the report."""
-    from reproduce_critique_lab import TALK_VARIANTS
+    from reproduce_critique_loops import TALK_VARIANTS
 
     seeds = options.seeds or PILOT_SEEDS[:1]
     cells = [Cell("talk", seed, PILOT, variant) for variant in TALK_VARIANTS for seed in seeds if variant]

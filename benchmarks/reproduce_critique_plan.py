@@ -15,11 +15,15 @@ from typing import Any
 from tutelage.primer import sibling_path
 
 SEEDS, PILOT_SEEDS = (0, 1, 2), (11, 12)
+MORE_SEEDS = {"strategies": (3, 4, 5, 6, 7)}
+"""Further seeds of parts of which the pilot said that more than three and at most eight are needed."""
 QUALITIES = ("exact", "noisy:0.1", "noisy:0.2", "noisy:0.3")
 SIZES = ("tiny", "small", "primer")
 SPLITS = {"easy": "", "hard": "_steps"}
 """Of the scaling cells: problems of one to four steps as in training, and of five and six, of which there are no dev
 problems, so nothing is predicted there."""
+PICTURE = {"test": (24, 1000), "dev": (4, 8)}
+"""Of the picture of votes, by split: problems, and samples of each."""
 WORK = Path(tempfile.gettempdir()) / "tutelage-reproduce-critique"
 
 
@@ -78,6 +82,8 @@ QUICK = Scale(
     rounds=2, sweep=(4,), qualities=("exact",), num_critique=8, critique_samples=2, num_tests=2, ks=(1, 2),
     talk_train=8, levels=4, updates=4, critic_updates=4,
 )  # fmt: skip
+COUNTS = sorted({*FULL.ks, *(3 * k for k in FULL.ks)})
+"""Plain samples that answers at equal K and at equal cost take."""
 SCALES = {"full": FULL, "pilot": PILOT, "quick": QUICK}
 
 

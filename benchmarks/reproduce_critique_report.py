@@ -13,8 +13,8 @@ from typing import Any
 
 from cells import read_rows
 from reproduce_critique_claims import CLAIMS
-from reproduce_critique_plan import FULL, QUALITIES, SIZES, SPLITS
-from reproduce_plots import Line, Panel, write_chart
+from reproduce_critique_pictures import draw
+from reproduce_critique_plan import COUNTS, FULL, QUALITIES, SIZES, SPLITS
 from reproduce_statistics import Rows, decide
 from reproduce_tables import claim_row, claims_table, spread, verdict, write_section
 
@@ -60,7 +60,7 @@ def write_report(rows: list[dict[str, Any]], *, as_json: bool, to_docs: bool) ->
     if not to_docs:
         print(text)
         return
-    _plots(stages)
+    draw(stages, IMAGES)
     write_section(DOCUMENT, BEGIN, END, text)
 
 
@@ -116,11 +116,12 @@ def _gains(stages: Rows) -> str:
 def _strategies(stages: Rows) -> str:
     most = max(FULL.ks)
     names = ["greedy", "self-refine", "refine", "refine-judged", "refine-oracle"]
-    names += [f"maj@{k}" for k in sorted({*FULL.ks, *(3 * k for k in FULL.ks)})]
+    names += [f"maj@{k}" for k in COUNTS]
     names += [f"critic-maj@{k}" for k in FULL.ks] + [f"critic-filter@{most}", f"grid@{most // 2}x2"]
     for k in FULL.ks:
         names += [f"sequential@{k}", f"sequential@{k}:vote"]
-    names += [f"pass@{most}", f"critic-maj@{most}:pass", f"sequential@{most}:pass"]
+    names += [f"pass@{k}" for k in COUNTS] + [f"critic-maj@{k}:pass" for k in FULL.ks]
+    names += [f"sequential@{k}:pass" for k in FULL.ks]
     return _table(("strategy", "accuracy", "tokens written a problem"),
                   ([name, _percent(stages, name), spread(_figure(stages, name, "tokens"), 0)]
                    for name in names if name in stages))  # fmt: skip
@@ -213,32 +214,3 @@ def _sizes(stages: Rows) -> str:
             if names[0] in stages:
                 rows.append([f"{split}, {actor}", *(_percent(stages, name) for name in names)])
     return _table(("problems, actor", "alone", *(f"critic {size}" for size in SIZES)), rows)
-
-
-def _plots(stages: Rows) -> None:
-    rounds = [
-        Line(f"{words}{', critic at test time' if ending else ''}",
-             _points(stages, [(t, f"{name}-{t}{ending}") for t in ROUNDS]), colour, bool(ending))
-        for ending in ("", "+critic")
-        for colour, (name, words) in enumerate((("vanilla", "vanilla"), ("loop", "critique in the loop")))
-    ]  # fmt: skip
-    gold = [row["greedy"]["accuracy"] for row in stages.get("gold-0", {}).values()]
-    levels = [("gold solutions", 100 * statistics.fmean(gold))] if gold else []
-    if all(line.points for line in rounds):
-        panel = Panel("accuracy by round", "round", "accuracy (%)", rounds, levels)
-        write_chart([panel], IMAGES / "critique-rounds.svg")
-    votes = [
-        Line("K critique-refine triples", _points(stages, [(k, f"critic-maj@{k}") for k in FULL.ks]), 1),
-        Line("3K plain samples", _points(stages, [(k, f"maj@{3 * k}") for k in FULL.ks]), 0),
-        Line("K refinements in a row, vote", _points(stages, [(k, f"sequential@{k}:vote") for k in FULL.ks]), 2),
-        Line("K refinements in a row, last", _points(stages, [(k, f"sequential@{k}") for k in FULL.ks]), 2, True),
-    ]
-    if all(line.points for line in votes):
-        write_chart([Panel("votes", "K", "accuracy (%)", votes)], IMAGES / "critique-votes.svg")
-
-
-def _points(stages: Rows, places: Iterable[tuple[int, str]]) -> list[tuple[float, float]]:
-    return [
-        (float(x), 100 * statistics.fmean(row["greedy"]["accuracy"] for row in stages[stage].values()))
-        for x, stage in places if stage in stages
-    ]  # fmt: skip

@@ -15,12 +15,12 @@ from typing import Any
 from reproduce_irpo_claims import CLAIMS
 from reproduce_irpo_plan import TUNED, WORLDS
 from reproduce_irpo_trials import tuning_tables
-from reproduce_plots import Line, Panel, write_chart
 from reproduce_statistics import Rows, decide
-from reproduce_tables import claim_row, claims_table, spread, verdict, write_section
+from reproduce_tables import claim_row, claims_table, spread, verdict, write_chart, write_section
 
 from tutelage.primer import PRIMER_VERSION
 from tutelage.problems.primer import primer_problems
+from tutelage.store.charts import Line, Panel
 
 ROOT = Path(__file__).parent.parent
 TRIALS = Path(__file__).parent / "results" / "reproduce_iterative_rpo_tuning.jsonl"
@@ -222,7 +222,7 @@ def _plots(worlds: dict[str, Rows]) -> None:
     ):
         panels = [panel for stage in shown if (panel := _curve_panel(worlds[name].get(stage, {}), titles[stage]))]
         if panels:
-            write_chart(panels, IMAGES / f"iterative-rpo-logprobs-{name}.svg")
+            write_chart(panels, IMAGES / f"iterative-rpo-logprobs-{name}.svg", columns=3)
     panels = [_accuracy_panel(worlds[name], title) for name, title in (("primer", "word problems"),
                                                                       ("lucky", "lucky guesses"))]  # fmt: skip
     if all(panels):

@@ -23,7 +23,8 @@ CONFIDENCE, POWER = 0.95, 0.8
 class Term:
     """`weight` times a figure of a stage.
 
-    Metrics: `greedy`, `votes` and `reasoned` (all steps right, whatever the answer) are 0 or 1 for each problem;
+    Metrics: `greedy`, `votes` and `reasoned` (all steps right, whatever the answer) are 0 or 1 for each problem, or a
+    chance where the row has `values`;
     `votes` on the first ones only, and a contrast uses the problems that all its terms have. `pairs` is a number.
     `chosen:unseen`, `rejected:train` and the like are changes of mean log-prob sums over the training of that stage,
     in nats.
@@ -100,6 +101,8 @@ def figure(row: Mapping[str, Any], metric: str) -> np.ndarray | None:
     """A metric of a stage row: one number for each problem, or a single one; None where the row has none."""
     if metric in ("greedy", "votes", "reasoned"):
         part = row.get("votes" if metric == "votes" else "greedy")
+        if part and metric != "reasoned" and "values" in part:
+            return np.array(part["values"], dtype=float)
         text = part and part["reasoned" if metric == "reasoned" else "solved"]
         return np.array([int(c) for c in text], dtype=float) if text else None
     if metric == "pairs":

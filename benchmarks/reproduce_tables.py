@@ -12,6 +12,8 @@ from typing import Any
 
 from reproduce_statistics import Claim, Contrast, Decision, Rows, seeds_needed, table, together
 
+from tutelage.store.charts import Panel, Size, chart
+
 Decided = Sequence[tuple[Claim, Sequence[Decision | None]]]
 
 
@@ -79,6 +81,12 @@ def write_predictions(claims: Iterable[Claim], rows_of: Callable[[str], Rows], p
             lines.append(json.dumps(row))
     path.write_text("\n".join(dict.fromkeys(lines)) + "\n", encoding="utf-8")
     print("\n".join(lines))
+
+
+def write_chart(panels: Sequence[Panel], path: Path, *, size: Size | None = None, columns: int | None = None) -> None:
+    """Write panels as an SVG file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(chart(panels, size=size, columns=columns), encoding="utf-8")
 
 
 def write_section(path: Path, begin: str, end: str, text: str) -> None:

@@ -43,6 +43,12 @@ def test_report_has_costs_figures_and_curves(folder: Path) -> None:
     assert "pot-then-cot" not in report["curves"] and len(list((folder / "executions").glob("*"))) == 1
 
 
+def test_curves_are_drawn_beside_their_data_and_on_the_page(folder: Path) -> None:
+    picture = (folder / "curves.svg").read_text()
+    assert picture.startswith("<svg") and "maj@k" in picture and "critic-maj@k" in picture
+    assert "the answer chosen, against cost" in picture and picture in (folder / "report.html").read_text()
+
+
 def test_two_strategies_of_one_folder_are_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["compare", str(folder), str(folder), "-s", "maj@3", "--against", "critic-maj@2"]) == 0

@@ -154,6 +154,10 @@ def test_curves_along_and_across_chains() -> None:
     assert played_curve(parse_strategy("refine"), problems, [world.play("ic")], world.verdicts) == []
     voted = played_curve(parse_strategy("critic-maj@2"), problems, [world.play("ic", "ic")], world.verdicts)
     assert [p["accuracy"] for p in voted] == [1.0, 1.0]
+    mixed = played_curve(parse_strategy("critic-maj@2"), problems, [world.play("ij", "ci")], world.verdicts)
+    assert [p["pass"]["accuracy"] for p in mixed] == [0.5, 1.0]  # one chain of two has a right answer, its first
+    filtered = played_curve(parse_strategy("critic-filter@2"), problems, [world.play("ic", "ic")], world.verdicts)
+    assert len(filtered) == 2 and "pass" not in filtered[0]
 
 
 def test_requests_are_named_by_what_is_asked_of_whom() -> None:

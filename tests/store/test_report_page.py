@@ -33,6 +33,12 @@ REPORT = {
     "outcomes": {"correct": 75, "incorrect": 25, "error": 0},
     "alarms": ["chosen log-probs fell by 2.9 nats"],
     "config": {"model": "primer", "beta": 0.1},
+    "curves": {
+        "maj@2": [
+            {"k": 1, "accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 80, "tokens_per_problem": 24.0},
+            {"k": 2, "accuracy": 0.75, "low": 0.6, "high": 0.8, "n": 80, "tokens_per_problem": 48.0},
+        ]
+    },
 }
 
 
@@ -81,8 +87,9 @@ def test_the_figures_are_on_the_page(tmp_path: Path) -> None:
         "54.7 %", "1.5e-40", "75.0 %", "chosen log-probs fell by 2.9 nats", "beta = 0.1", "maj@8",
     ):  # fmt: skip
         assert part in text, part
-    assert "curve" not in text
-    assert page.count("<svg") == 2 and page.count("<polyline") == 4
+    assert "step" not in text  # a curve over updates is data, not a figure of its own
+    assert page.count("<svg") == 3 and page.count("<polyline") == 4 + 2
+    assert "Curves over k" in text and "maj@k" in text and "tokens written a problem" in text
 
 
 def test_nothing_from_outside() -> None:
@@ -122,6 +129,8 @@ anything = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from([*REPORT, "greedy", "accuracy", "low", "high", "text"]), inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["k", "steps", "accuracy", "low", "high", "vote", "pass"]), inner, max_size=7)
+        | st.dictionaries(st.sampled_from(["maj@2", "sequential@3", "grid@2x2", "maj@x", ""]), inner, max_size=2)
     ),
     max_leaves=12,
 )

@@ -43,7 +43,9 @@ def evaluate(
     reward_model: Annotated[
         str | None, typer.Option("--reward-model", help="Folder of a reward model.", show_default="none")
     ] = None,
-    curve: Annotated[bool, typer.Option("--curve", help="Also the value for every smaller k, in report.json.")] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Also the value for every smaller k: in report.json, and as curves.svg.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Most problems.", show_default="all")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to keep it in.", show_default="runs/eval-MODEL-TIME")

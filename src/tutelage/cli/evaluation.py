@@ -37,6 +37,8 @@ from tutelage.recipes.strategy_stage import Measured, Measuring, run_strategies
 from tutelage.recipes.styles import styled
 from tutelage.recipes.vote_report import vote_report
 from tutelage.records import OUTCOMES, SamplingParams
+from tutelage.store.disk import replace_file
+from tutelage.store.evaluation_charts import curves_chart, votes_chart
 
 RECIPE = "eval"
 
@@ -68,7 +70,7 @@ class EvalSettings(FlowChunks, ProgramSettings, ModelSettings, SamplerSettings, 
         "cot", "What is asked for: prose, a program, or prose with programs; programs run in the sandbox."
     )
     curve: bool = setting(
-        False, "Also the value for every smaller k, from the same samples, in report.json (the option --curve)."
+        False, "Also the value for every smaller k, from the same samples, as data and drawn (the option --curve)."
     )
     output_dir: str | None = setting(None, "Folder to keep it in; none is runs/eval-<model>-<time> (--output).")
 
@@ -168,7 +170,15 @@ def measure(config: EvalSettings, bench: Bench) -> dict[str, Any]:
         "outcomes": dict(outcomes), "time_spent": bench.spent.report(), "run_folder": bench.run.path.name,
     }  # fmt: skip
     bench.run.write_report(report)
+    _draw(bench.run.path, report)
     return report
+
+
+def _draw(folder: Path, report: Mapping[str, Any]) -> None:
+    """The report's pictures as files of their own; the page report.html holds them too."""
+    for name, drawn in (("curves", curves_chart(report.get("curves"))), ("votes", votes_chart(report.get("votes")))):
+        if drawn:
+            replace_file(folder / f"{name}.svg", drawn.encode())
 
 
 def _written(done: Sequence[Measured]) -> dict[str, Any]:
@@ -234,11 +244,13 @@ def print_evaluation(report: Mapping[str, Any], console: Console, *, folder: str
         )  # fmt: skip
     console.print(table)
     excluded = max((row["excluded"] for row in report["strategies"]), default=0)
+    drawn = sorted(path.name for path in Path(folder).glob("*.svg"))
     sentences = [
         f"{sum(report['outcomes'].values())} completions: {outcome_words(report['outcomes'])}",
         f"{excluded} problems could not be scored and were left out" if excluded else "",
         time_sentence(report),
         f"evaluation folder: {folder}",
+        f"drawn there: {', '.join(drawn)}" if drawn else "",
     ]
     for text in filter(None, sentences):
         console.print(text, markup=False)

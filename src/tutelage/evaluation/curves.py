@@ -85,10 +85,10 @@ def played_curve(
 ) -> list[dict[str, Any]]:
     """Points of a strategy that was played: over parallel chains, or along a chain.
 
-    `critic-maj` and `critic-filter` give k = 1 .. K chains. `sequential` gives k = 0 .. K refinements with `accuracy`
-    of the last answer, and `vote` and `pass` over the chain so far. `grid` gives k = 1 .. K chains for each number of
-    `steps` from 0 to S. Others give no point. Tokens are shared out evenly over chains, and those beyond the starts
-    over steps.
+    `critic-maj` and `critic-filter` give k = 1 .. K chains; `critic-maj` also `pass`, whether any answer of k chains is
+    right, first ones included. `sequential` gives k = 0 .. K refinements with `accuracy` of the last answer, and `vote`
+    and `pass` over the chain so far. `grid` gives k = 1 .. K chains for each number of `steps` from 0 to S. Others give
+    no point. Tokens are shared out evenly over chains, and those beyond the starts over steps.
 
     Args:
         strategy: which.
@@ -105,7 +105,7 @@ def played_curve(
         return _along(strategy, [(by_id[p.problem_id], p.chains[0]) for p in whole], verdicts, (begun, spent), seed)
     if strategy.kind not in ("critic-maj", "critic-filter", "grid"):
         return []
-    points = []
+    points: list[dict[str, Any]] = []
     is_grid = strategy.kind == "grid"
     last = strategy.steps if is_grid else max((len(c.answers) - 1 for p in whole for c in p.chains), default=0)
     for steps in range(last + 1) if is_grid else [last]:
@@ -115,7 +115,25 @@ def played_curve(
         costs = [so_far * k / strategy.k for k in range(1, strategy.k + 1)]
         extra = {"steps": steps} if is_grid else {}
         points += [extra | point for point in _points(known, costs, seed=seed)]
+    if strategy.kind == "critic-maj":
+        solved = [_solved_row(p, verdicts) for p in whole if len(p.chains) == strategy.k]
+        _put_beside(points, "pass", _points([row for row in solved if row is not None], costs, seed=seed))
     return points
+
+
+def _solved_row(play: Play, verdicts: Mapping[str, Verdict]) -> Row | None:
+    """Whether any of k chains has a right answer, exactly, for k = 1 .. K; None where one could not be graded."""
+    judged = [[verdicts[answer.id] for answer in chain.answers] for chain in play.chains]
+    if not all(verdict.is_usable for chain in judged for verdict in chain):
+        return None
+    right = sum(any(verdict.is_correct for verdict in chain) for chain in judged)
+    return [pass_at_k(len(judged), right, k) for k in range(1, len(judged) + 1)]
+
+
+def _put_beside(points: Sequence[dict[str, Any]], name: str, others: Sequence[Mapping[str, Any]]) -> None:
+    """A second figure of the same k beside the accuracy; none where there is nothing to put."""
+    for point, other in zip(points, others, strict=False):
+        point[name] = {key: other[key] for key in ("accuracy", "low", "high")}
 
 
 def _is_graded(verdicts: Mapping[str, Verdict], answer: Completion) -> bool:
@@ -151,8 +169,7 @@ def _along(
     costs = [begun + (spent - begun) * k / strategy.k for k in range(strategy.k + 1)]
     points = _points(last, costs, seed=seed, first=0)
     for name, rows in (("vote", vote), ("pass", solved)):
-        for point, other in zip(points, _points(rows, costs, seed=seed, first=0), strict=True):
-            point[name] = {key: other[key] for key in ("accuracy", "low", "high")}
+        _put_beside(points, name, _points(rows, costs, seed=seed, first=0))
     return points
 
 

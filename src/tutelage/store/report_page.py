@@ -12,17 +12,18 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tutelage.store.charts import Line, Panel, Size, chart
 from tutelage.store.disk import replace_file
+from tutelage.store.evaluation_charts import curves_chart, votes_chart
 
-COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df")
-_WIDTH, _HEIGHT, _LEFT, _TOP = 460, 220, 56, 12
+_SIZE = Size(400, 260)
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1f2328;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse}
 td,th{border-bottom:1px solid #d1d9e0;padding:.25rem .8rem;text-align:right;vertical-align:top}
 td:first-child,th:first-child{text-align:left}.alarm{border-left:4px solid #d1242f;padding:.3rem .8rem;margin:.5rem 0}
 .range{color:#59636e;font-size:.85em}pre{background:#f6f8fa;padding:.8rem;overflow:auto;white-space:pre-wrap}
-svg{max-width:100%;margin-right:1rem}svg text{font-size:11px;fill:#59636e}figure{display:inline-block;margin:0}
+svg{max-width:100%;height:auto;margin-right:1rem}figure{display:inline-block;margin:0}
 """
 
 
@@ -41,6 +42,8 @@ def render(report: Mapping[str, Any]) -> str:
         _alarms(report.get("alarms")),
         _section("Iterations", _iterations(rows)),
         _section("Curves", _curves(rows)),
+        _section("Curves over k", _figure(curves_chart(report.get("curves")))),
+        _section("Votes, problem by problem", _figure(votes_chart(report.get("votes")))),
         _section("Paired test, last against first", _paired(report.get("paired_test"))),
         _section("Outcomes", _outcomes(report.get("outcomes"))),
         _section("Settings", _settings(report.get("config"))),
@@ -145,46 +148,18 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _chart(title: str, lines: Mapping[str, Sequence[float | None]]) -> str:
     """Curves over iterations as inline SVG; nothing unless some curve has two points."""
-    values = [v for line in lines.values() for v in line if v is not None]
-    if not any(sum(v is not None for v in line) > 1 for line in lines.values()):
+    found = [
+        Line(name, [(float(i), value) for i, value in enumerate(values) if value is not None], colour)
+        for colour, (name, values) in enumerate(lines.items())
+    ]
+    if not any(len(line.points) > 1 for line in found):
         return ""
-    low, high = min(values), max(values)
-    if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
-    count = max(len(line) for line in lines.values())
-    inner_width, inner_height = _WIDTH - _LEFT - 90, _HEIGHT - _TOP - 30
-
-    def place(i: int, value: float) -> tuple[float, float]:
-        return _LEFT + inner_width * i / (count - 1), _TOP + inner_height * (high - value) / (high - low)
-
-    marks = [
-        f'<text x="{_LEFT - 6}" y="{place(0, v)[1] + 4:.1f}" text-anchor="end">{v:.3g}</text>'
-        f'<line x1="{_LEFT}" x2="{_LEFT + inner_width}" y1="{place(0, v)[1]:.1f}" y2="{place(0, v)[1]:.1f}" '
-        'stroke="#d1d9e0"/>'
-        for v in (low, (low + high) / 2, high)
-    ]
-    marks += [
-        f'<text x="{place(i, low)[0]:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{i}</text>' for i in range(count)
-    ]
-    for position, (name, line) in enumerate(lines.items()):
-        points = [place(i, v) for i, v in enumerate(line) if v is not None]
-        marks += _curve(name, points, COLOURS[position % len(COLOURS)])
-    return (
-        f'<figure><figcaption>{escape(title)} by iteration</figcaption><svg width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(marks)}</svg></figure>'
-    )
+    panel = Panel(f"{title} by iteration", "iteration", title, [line for line in found if line.points])
+    return _figure(chart([panel], size=_SIZE))
 
 
-def _curve(name: str, points: Sequence[tuple[float, float]], colour: str) -> list[str]:
-    if not points:
-        return []
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    x, y = points[-1]
-    return [
-        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
-        *(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in points),
-        f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" style="fill:{colour}">{escape(name)}</text>',
-    ]
+def _figure(drawn: str) -> str:
+    return f"<figure>{drawn}</figure>" if drawn else ""
 
 
 def _paired(test: Any) -> str:
