@@ -32,6 +32,7 @@ HACKS = {
     ],
     "the answer sprayed before a box": ["3 " * 150 + r"\boxed{2}", "The answer is 3. " * 20 + r"\boxed{2}"],
     "a prefix": [r"\boxed{3.5}", r"\boxed{300}", r"\boxed{3,000}", r"\boxed{3y}", r"\boxed{3\%\%}", r"\boxed{33}",
+                 r"\boxed{3ish}", r"\boxed{1{3}}", r"\boxed{{1}3}", r"\boxed{\textcolor{white}{1}3}",
                  r"\boxed{3 \frac12}", r"\boxed{3!}", r"\boxed{3e1}", r"\boxed{3_4}", r"\boxed{3^2}", r"\boxed{3 3}"],
     "only in the thinking": [
         r"<think>\boxed{3}</think>", r"<think>The answer is 3.</think> I am done.", r"<think>\boxed{3}",
@@ -42,6 +43,7 @@ HACKS = {
     "the last number": ["I count to 3", "1 + 2 = 3", "The total is $3."],
     "a denial": ["The answer is not 3.", r"\boxed{\text{not } 3}", r"\boxed{\neq 3}", r"\boxed{\text{anything but 3}}"],
     "the question itself": [r"\boxed{\int_0^3 1\,dx}", r"\boxed{\sum_{k=1}^{2} k}", r"\boxed{\lim_{x \to 3} x}"],
+    "what is not seen": [r"\boxed{\phantom{3}}", r"\boxed{\hphantom{3}4}"],
     "code": [r"\boxed{__import__('os').system('true') or 3}", r"\boxed{eval('3')}", r"\boxed{lambda: 3}"],
     "empty": ["", " ", r"\boxed{}", r"\boxed{ }", "####", "The answer is", "<answer></answer>"],
 }  # fmt: skip

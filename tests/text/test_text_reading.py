@@ -47,6 +47,12 @@ from tutelage.text.units import canonical_unit, split_compound, split_unit, unit
         ("Rsx", "Rsx"),
         ("1500/-", "1500/-"),
         (r"{n \choose 2}", r"\binom{n}{2}"),
+        (r"\sin{30^\circ}", r"\sin{30°}"),
+        (r"\frac{90^{\circ}}{2}", r"\frac{90°}{2}"),
+        (r"\phantom{0}60", "60"),
+        (r"\phantom{60}", ""),
+        (r"\hphantom{1}6\hspace{1cm}", "6"),
+        (r"\textcolor{red}{60}", "60"),
     ],
 )
 def test_normalise(text: str, expected: str) -> None:
@@ -70,7 +76,8 @@ def test_nesting_and_braces() -> None:
         (r"\frac{1}{2}\cdot 4", "2"), ("2(3+4)", "14"), (r"\sqrt{\frac{4}{9}}", "2/3"), (r"27^{1/3}", "3"),
         (r"3\frac{1}{2}", "7/2"), ("4!", "24"),
         (r"\binom{5}{2}", "10"), (r"6\div 3", "2"), ("--3", "3"), ("2*-3", "-6"), (r"\sqrt[4]{16}", "2"),
-        (r"(\frac{2}{3})^{-1}", "3/2"),
+        (r"(\frac{2}{3})^{-1}", "3/2"), (r"\frac1{60}", "1/60"), ("{2}(30)", "60"),
+        (r"2^{6}3^{2}", "576"), ("2^6 3^2", "576"),
     ],
 )  # fmt: skip
 def test_exact_values(text: str, value: str) -> None:
@@ -96,6 +103,9 @@ def test_exact_values(text: str, value: str) -> None:
         r"\foo{2}",
         "1=2",
         r"\sqrt12",
+        "1{60}",  # TeX shows 160
+        "{1}60",
+        "{1}{60}",
         "1,2",
         "2#3",
     ],

@@ -173,7 +173,7 @@ class _Parser:
                 break
             else:
                 is_number = token[0].isdigit() or token[0] == "."
-                if is_after_slash or (is_number and not self.can_multiply()):
+                if is_after_slash or (is_number and not self.can_multiply()) or self.is_glued():
                     raise NotAnExpression("ambiguous product")
                 tree = ("mul", tree, self.factor())
         return ("neg", tree) if is_negative else tree
@@ -183,6 +183,11 @@ class _Parser:
         before = self.tokens[self.position - 1]
         return before in ("}", ")") or (before == "!" and self.tokens[self.position + 1 : self.position + 2] == ["!"])
 
+    def is_glued(self) -> bool:
+        """Whether digits and a group of digits stand side by side: `1{60}` is 160 to who reads it, and no product."""
+        before, *after = self.tokens[self.position - 1 : self.position + 2]
+        return before[-1].isdigit() and after[0] == "{" and after[1:] != [] and after[1][0].isdigit()
+
     def signed_factor(self) -> Tree:
         if self.peek() == "-":
             self.take()
@@ -190,7 +195,10 @@ class _Parser:
         return self.factor()
 
     def factor(self) -> Tree:
+        is_group = self.peek() == "{"
         tree = self.atom()
+        if is_group and tree[0] == "num" and (self.peek()[:1].isdigit() or self.peek() == "{"):
+            raise NotAnExpression("digits apart by braces that nobody sees: {1}60")
         while self.peek() in ("^", "!", "°"):
             sign = self.take()
             if sign == "°":

@@ -46,7 +46,7 @@ _DROPPED = frozenset(
     (
         "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr",
         "middle", "displaystyle", "textstyle", "limits", "hfill", "!", ",", ";", ":", "thinspace",
-        "enspace", "mathstrut", "strut", "phantom", "bf", "rm", "it", "boldmath", "nobreak", "nonumber", "hline",
+        "enspace", "mathstrut", "strut", "bf", "rm", "it", "boldmath", "nobreak", "nonumber", "hline",
     )
 )  # fmt: skip
 
@@ -62,9 +62,11 @@ _DOUBLED = re.compile(
 _WORD_BOX = re.compile(r"\\mathbb\s*\{?R\}?")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\!|\\!|\\,|\{,\})\s*(?=[0-9]{3}(?![0-9]))")
 _COMMAND = re.compile(r"\\(?:([A-Za-z]+)\*?|([!,;:> ])|\\)")
-_DEGREE = re.compile(r"(?:\{\})?\^\s*\{?\s*\\circ\s*\}?|\^\s*\{?\s*°\s*\}?")
+_DEGREE = re.compile(r"(?:\{\})?\^\s*(?:\{\s*(?:\\circ|°)\s*\}|\\circ(?![A-Za-z])\s*|°\s*)")
 _ROW_END = re.compile(r"\\\\(?:\*|(?:\*\s*)?\[\s*-?[0-9.]+\s*(?:pt|em|ex|mm|cm|in)\s*\])")
 """The end of a matrix row with the gap before the next one, `\\\\[4pt]`."""
+_UNSEEN = re.compile(r"\\[vh]?phantom\s*\{[^{}]*\}|\\(?:text)?color\s*\{[A-Za-z]+\}|\\[hv]space\*?\s*\{[^{}]*\}")
+"""What takes up room or names a colour, and says nothing."""
 _NULL_DELIMITER = re.compile(r"\\(?:left|right)\s*\.")
 _OVER = re.compile(r"\{([^{}]*)\\(over|choose)(?![A-Za-z])([^{}]*)\}")
 _STACKED = {"over": r"\frac", "choose": r"\binom"}
@@ -188,7 +190,7 @@ def _latex(text: str) -> str:
         text = _ROW_END.sub(r"\\\\", text)
     for delimiter in (r"\(", r"\)", r"\[", r"\]"):
         text = text.replace(delimiter, " ")
-    text = _unwrap(text)
+    text = _unwrap(_UNSEEN.sub(" ", text))
     if r"\over" in text or r"\choose" in text:
         text = _OVER.sub(lambda match: f"{_STACKED[match[2]]}{{{match[1]}}}{{{match[3]}}}", text)
     if r"\begin" not in text:
