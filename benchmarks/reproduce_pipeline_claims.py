@@ -55,9 +55,34 @@ CLAIMS = (
         over("sampler-primer", "sampler-small", "greedy", "premise: sampler-primer - sampler-small, greedy"),
         over("sampler-small", "sampler-primer", "distinct", "small - primer, distinct paths of 100 problems"),
     ),
+    claim(
+        "dedup", "Few diverse paths are worth more than every right one", "41.7 and 43.6 (7B), 54.8 and 53.7 (13B)",
+        over("rft-again", "rft-all"),
+    ),
+    claim(
+        "sizes", "Samplers of three sizes are worth more than one", "41.7, 49.3 (7B, up to 13B)",
+        over("union-sizes", "rft-again"),
+        over("union-sizes", "rft-again", "distinct", "union-sizes - rft-again, distinct paths of 100 problems"),
+    ),
+    claim(
+        "schools", "Samplers of two schoolings are worth more than one drawn twice", "-",
+        over("union-schools", "tiny-twice"),
+        over("union-schools", "tiny-twice", "distinct", "union-schools - tiny-twice, distinct paths of 100 problems"),
+    ),
     claim("hard", "Hard pairs are better than best-versus-worst pairs", "win 17, lose 10", over("hard", "best-worst")),
     claim("gain", "Hard pairs improve the model", "win 17, lose 10", over("hard", "start")),
     claim("worst", "Best-versus-worst pairs improve it too (the talk: no)", "no gain", over("best-worst", "start")),
+    claim(
+        "judged", "Hard pairs are better than best-versus-worst pairs by a judge's score", "win 17, lose 10",
+        over("hard", "best-worst-judged"), over("hard-judged", "best-worst-judged"),
+    ),
+    claim(
+        "judged-worst", "Best-versus-worst pairs by a judge's score improve it too (the talk: no)", "no gain",
+        over("best-worst-judged", "start"),
+    ),
+    claim(
+        "styles", "Hard pairs of prose and programs improve the prose", "-", over("hard-styles", "start"),
+    ),
     claim("ppo", "PPO gains at the samples of DPO, and more than DPO", "+1", over("ppo", "start"), over("ppo", "hard")),
     claim(
         "dynamic", "The dynamic loss helps on hard problems", "-",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reproduce_pipeline_claims import CLAIMS, PREDICTIONS, WORLD
-from reproduce_statistics import Rows, decide, seeds_needed, table
+from reproduce_statistics import Claim, Decision, Rows, decide, seeds_needed, table
 from reproduce_tables import claims_table, spread, verdict, write_predictions, write_section
 
 from tutelage.selection.difficulty import NUM_BINS
@@ -22,11 +22,26 @@ BEGIN, END = "<!-- begin: pipeline (generated) -->", "<!-- end: pipeline -->"
 ARMS = (
     ("before", "before", "-"), ("SFT, 3 epochs", "sft", "35.9"), ("SFT, as many updates as RFT", "sft-long", "-"),
     ("RFT, one sampler", "rft", "41.7"),
+    ("RFT, one sampler, made again", "rft-again", "41.7"),
+    ("RFT, one sampler, without deduplication", "rft-all", "43.6"),
     ("RFT, one sampler drawn three times", "thrice", "-"), ("RFT, union of three samplers", "union", "49.3"),
+    ("RFT, union of three sizes", "union-sizes", "49.3"), ("RFT, tiny sampler drawn twice", "tiny-twice", "-"),
+    ("RFT, tiny samplers of two schoolings", "union-schools", "-"),
     ("start: SFT, 3 epochs, prose as the textbooks write it", "start", "-"), ("hard pairs", "hard", "win 17, lose 10"),
-    ("best-versus-worst pairs", "best-worst", "no gain"), ("PPO", "ppo", "+1"),
+    ("hard pairs, hardness by a judge", "hard-judged", "win 17, lose 10"),
+    ("hard pairs of prose and programs", "hard-styles", "-"),
+    ("best-versus-worst pairs", "best-worst", "no gain"),
+    ("best-versus-worst pairs by a judge's score", "best-worst-judged", "no gain"), ("PPO", "ppo", "+1"),
 )  # fmt: skip
 """Words, stage, the source's figure."""
+UNIONS = {
+    "union": "union", "thrice": "one sampler three times", "rft-all": "one sampler, every right path",
+    "union-sizes": "union of three sizes", "tiny-twice": "tiny sampler twice",
+    "union-schools": "union of two schoolings",
+}  # fmt: skip
+"""Arms that learn paths, in words."""
+FROM_START = ("hard", "hard-judged", "hard-styles", "best-worst", "best-worst-judged", "ppo")
+PAIRED = {"hard": "grader", "hard-judged": "judge", "hard-styles": "grader, half of the samples programs"}
 STYLED = (("prose, plain loss", "plain"), ("prose, dynamic loss", "dynamic"), ("programs, plain loss", "plain-pot"),
           ("programs, dynamic loss", "dynamic-pot"))  # fmt: skip
 HARD = 0.5
@@ -70,16 +85,27 @@ def predict(rows: list[dict[str, Any]], earlier: list[dict[str, Any]]) -> None:
 
 def write_report(rows: list[dict[str, Any]], *, missing: Sequence[Any]) -> None:
     """Print the verdicts, and put the tables into the documentation."""
-    stages = by_stage(rows)
-    decided = [(claim, [decide(stages, contrast) for contrast in claim.contrasts]) for claim in CLAIMS]
-    for claim, decisions in decided:
+    for claim, decisions in decide_all(by_stage(rows)):
         print(f"{verdict(decisions):10} {claim.text}")
+    write_section(DOCUMENT, BEGIN, END, section(rows, missing=missing))
+
+
+def decide_all(stages: Rows) -> list[tuple[Claim, list[Decision | None]]]:
+    """All claims with the decisions on their contrasts."""
+    return [(claim, [decide(stages, contrast) for contrast in claim.contrasts]) for claim in CLAIMS]
+
+
+def section(rows: list[dict[str, Any]], *, missing: Sequence[Any]) -> str:
+    """What stands between the markers of the documentation."""
+    stages = by_stage(rows)
     parts = [
         _setting(rows, stages, missing), "#### Accuracies\n\n" + _accuracies(stages), "#### Paths\n\n" + _paths(stages),
+        "#### Hard pairs by type\n\n" + _pair_types(stages),
         "#### Diagnosis of the pairs: by difficulty under the start\n\n" + _difficulty(stages),
-        "#### Dynamic loss\n\n" + _dynamic(stages), "#### Claims of the pipeline\n\n" + claims_table(decided),
+        "#### Dynamic loss\n\n" + _dynamic(stages),
+        "#### Claims of the pipeline\n\n" + claims_table(decide_all(stages)),
     ]  # fmt: skip
-    write_section(DOCUMENT, BEGIN, END, "\n\n".join(part for part in parts if part))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _setting(rows: list[dict[str, Any]], stages: Rows, missing: Sequence[Any]) -> str:
@@ -108,7 +134,9 @@ def _accuracies(stages: Rows) -> str:
              "| source |",
              "|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
     for words, name, source in ARMS:
-        origin = "before" if name in ("sft", "sft-long", "rft", "thrice", "union") else "start"
+        if name not in stages:
+            continue
+        origin = "start" if name in FROM_START else "before"
         lost, gained = _moved(stages, origin, name) if name not in ("before", "start") else ("-", "-")
         lines.append(f"| {words} | {_percent(stages, name)} | {lost} | {gained} | {_mean(stages, name, 'examples')} "
                      f"| {_mean(stages, name, 'updates')} | {source} |")  # fmt: skip
@@ -131,32 +159,59 @@ def _moved(stages: Rows, origin: str, name: str) -> tuple[str, str]:
 
 def _paths(stages: Rows) -> str:
     """Distinct right paths a problem of each sampler and union, and who gave what."""
-    rows = list(stages.get("union", {}).values())
-    thrice = list(stages.get("thrice", {}).values())
-    if not rows:
+    if not stages.get("union"):
         return ""
     lines = ["| sampler | greedy | right samples, % | distinct paths a problem | of a solved one "
              "| only it found, % of all | tokens a kept path | R² of log k | R² of k | paths for each doubling of k |",
              "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
-    problems = rows[0]["paths"]["distinct"] / rows[0]["figures"]["distinct"]
-    for place, part in enumerate(rows[0]["paths"]["samplers"]):
-        name = part["sampler"]
-        parts = [row["paths"]["samplers"][place] for row in rows]
-        each = [p["distinct"] / row["solved"][name] for row, p in zip(rows, parts, strict=True)]
-        lines.append(f"| {name} | {_percent(stages, name)} "
-                     f"| {spread([100 * p['correct'] / p['samples'] for p in parts])} "
-                     f"| {spread([p['distinct'] / problems for p in parts], 2)} "
-                     f"| {spread(each, 2)} "
-                     f"| {spread([100 * p['exclusive_share'] for p in parts])} "
-                     f"| {spread([p['tokens_per_kept'] or 0 for p in parts], 0)} | {_fits(rows, name)} |")  # fmt: skip
-    for words, some in (("union", rows), ("one sampler three times", thrice)):
-        if some:
+    seen: set[str] = set()
+    for union in ("union", "union-sizes", "union-schools"):
+        for name, line in _samplers(stages, list(stages.get(union, {}).values())):
+            if name not in seen:
+                seen.add(name)
+                lines.append(line)
+    for name, words in UNIONS.items():
+        if some := list(stages.get(name, {}).values()):
             found = spread([row["figures"]["distinct"] for row in some], 2)
             solved = spread([row["paths"]["distinct"] / row["solved_by_any"] for row in some], 2)
-            lines.append(f"| {words} | | | {found} | {solved} | | | {_fits(some, 'union')} |")
+            whole = list(some[0]["paths"]["distinct_by_samples"])[-1]  # "union", or the only sampler
+            lines.append(f"| {words} | | | {found} | {solved} | | | {_fits(some, whole)} |")
+    rows, thrice = list(stages["union"].values()), list(stages.get("thrice", {}).values())
     ks = [str(k) for k, _ in rows[0]["paths"]["distinct_by_samples"]["union"]["points"]]
     lines += ["", f"Distinct right paths a problem after {', '.join(ks)} samples: union "
               f"{_curve(rows)}; one sampler three times {_curve(thrice)}."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _samplers(stages: Rows, rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """A line of the table for each sampler of a union; its exclusive share and tokens are those in that union."""
+    lines = []
+    for place, part in enumerate(rows[0]["paths"]["samplers"] if rows else ()):
+        name, problems = part["sampler"], rows[0]["paths"]["distinct"] / rows[0]["figures"]["distinct"]
+        parts = [row["paths"]["samplers"][place] for row in rows]
+        each = [p["distinct"] / row["solved"][name] for row, p in zip(rows, parts, strict=True)]
+        line = (f"| {name} | {_percent(stages, name)} "
+                f"| {spread([100 * p['correct'] / p['samples'] for p in parts])} "
+                f"| {spread([p['distinct'] / problems for p in parts], 2)} | {spread(each, 2)} "
+                f"| {spread([100 * p['exclusive_share'] for p in parts])} "
+                f"| {spread([p['tokens_per_kept'] or 0 for p in parts], 0)} | {_fits(rows, name)} |")  # fmt: skip
+        lines.append((name, line))
+    return lines
+
+
+def _pair_types(stages: Rows) -> str:
+    """How many hard problems there were and which pairs they gave, means over seeds; how good the judge was."""
+    lines = ["| hard by | hard problems | unsolved | pairs | precision | prose wrong, program right "
+             "| program of several steps | plain |", "|---|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    keys = ("hard", "unsolved", "pairs", "precision", "cot_wrong_pot_right", "multistep_pot", "plain")
+    for name, words in PAIRED.items():
+        if counts := [row["pairs"] for row in stages.get(name, {}).values()]:
+            means = " | ".join(spread([float(c[key]) for c in counts]) for key in keys)
+            lines.append(f"| {words} | {means} |")
+    if judged := [row["judge"] for row in stages.get("hard-judged", {}).values()]:
+        share = spread([100 * one["accuracy"] for one in judged])
+        lines += ["", f"The judge, not shown the reference answer, is right about {share} % of "
+                  f"{judged[0]['n']} answers to dev problems."]  # fmt: skip
     return "\n".join(lines)
 
 
