@@ -1,11 +1,22 @@
-"""Diverse paths on real models' text: distinct paths a question, sampler shares and overlap, by way of `replay`.
+"""The 360 pipeline's stages on real models' text, by way of `replay`: reward model, judge, diverse paths, hard pairs.
 
-The answers of 20 published models to GSM8K questions, and 8 samples of one model to MATH questions, go through the
-stages of `diverse-rft` but sampling: graded, known by equations or programs, selected, united. Each model is a sampler.
-Right answers are kept as RFT keeps them: all of their equations hold.
+The answers of 20 published models to GSM8K questions, and 8 samples of one model to MATH problems, go through the
+recipes themselves; only the sampling is replayed. Two rows a source:
 
-The data lie outside the repository (`real_outputs.py` says which). Only figures are printed, one JSON object a group of
-samplers. No peer, so no `ratio`. `python benchmarks/real_paths.py --json > benchmarks/results/real_paths.jsonl`
+    real-paths-NAME   `diverse-rft`, each model a sampler: distinct paths a question, sampler shares, overlap
+    real-chain-NAME   all answers to a question taken for samples of one model; questions halved by a hash
+        reward_model  `reward-model` learns on one half; AUC within and across problems on the other. Beside it: two
+                      scores that know nothing of mathematics (how often the writer is right on the first half; short
+                      answers first), and the score of the source's own reward model where it is published (MATH)
+        judge         `judge`, its teacher the published label: teacher and student on held-out answers
+        filters       what `diverse-rft` lets through on the second half: reward model, then judge (published labels)
+        pairs         `hard-dpo` on the second half: hard questions and types of pairs, by the grader and by the judge;
+                      best against worst, by the reward model
+    What has to learn is a tiny random model (`real_material.py`): it shows that the stages run, checkpoint and reload
+    on such text, not what they would be worth. Its settings were chosen once, before any figure was seen.
+
+The data lie outside the repository (`real_outputs.py` says which). Only figures are printed. No peer, so no `ratio`.
+`python benchmarks/real_paths.py --json > benchmarks/results/real_paths.jsonl`, about ten minutes of one core.
 """
 
 from __future__ import annotations
@@ -14,103 +25,215 @@ import argparse
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from paired import machine
+from real_material import SOURCES, Scene, set_scene
+from real_outputs import DATA
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from tutelage.cli.backends import open_bench
 from tutelage.evaluation.statistics import bootstrap_mean
-from tutelage.grading import load_grader
-from tutelage.problems.files import read_rows
-from tutelage.records import Completion, Policy, Problem, SamplingParams
-from tutelage.selection.diversity import Path as SolutionPath
-from tutelage.selection.diversity import contributions, distinct_curve, fit_curve, select_paths, unite
-from tutelage.selection.paths import path_of, with_true_equations
+from tutelage.recipes import diverse_rft, hard_dpo, judge, learn, reward_model
+from tutelage.recipes.bench import Bench
+from tutelage.recipes.path_drawing import draw
+from tutelage.recipes.progress import SilentProgress
+from tutelage.recipes.reward_card import card_of
+from tutelage.records import Completion, Verdict
 
-DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-FILES = {
-    "gsm8k-12-models": ["gsm8k_test_llms.jsonl.gz"],
-    "gsm8k-8-small": ["gsm8k_test_small.jsonl.gz"],
-    "gsm8k-20-models": ["gsm8k_test_llms.jsonl.gz", "gsm8k_test_small.jsonl.gz"],
-    "math-8-samples": ["math_8samples.jsonl"],
-}
 BOUNDED = 8
+CHAINED = ("gsm8k-20-models", "math-8-samples")
+SHARED: dict[str, Any] = dict(eval_limit=None, device="cpu", dtype="float32", batch_size=16)
+LEARNT: dict[str, Any] = dict(eval_samples=0, max_steps=3, learning_rate=1e-3, epochs=1.0)
+REWARD: dict[str, Any] = dict(learning_rate=1e-3, epochs=1.0, pairs_per_problem=8, max_length=2048)
+JUDGE: dict[str, Any] = dict(
+    learning_rate=3e-3, epochs=2.0, data_limit=100, rated_per_problem=4, judge_tokens=32, max_length=2048
+)
+JUDGED = 20
+"""Held-out questions whose answers the student judges."""
 
 
-def load(folder: Path, files: Sequence[str]) -> tuple[dict[str, Problem], list[Completion]]:
-    """Problems and completions of some files; a model's answers are in the order of the file."""
-    problems, completions = {}, []
-    for file in files:
-        for row in (one.data for one in read_rows(folder / "model_outputs" / file)):
-            name = row["question_id"]
-            kind = "latex" if file.startswith("math") else "number"
-            problems[name] = Problem(name, row["question"], row["gold"], kind)
-            completions.append(completion_of(row, len(completions)))
-    return problems, completions
+@contextmanager
+def bench_for(config: Any, recipe: str, folder: Path) -> Iterator[Bench]:
+    """A bench on a run in `folder`."""
+    with open_bench(config, recipe=recipe, folder=folder, progress=SilentProgress()) as bench:
+        yield bench
 
 
-def completion_of(row: dict[str, Any], number: int) -> Completion:
-    """A row as a record; its tokens are counted as a quarter of its characters."""
-    text = row["completion"]
-    return Completion(
-        row["id"], row["question_id"], "answer", Policy(row["model"]), "", (), (0,) * max(1, len(text) // 4), text, (),
-        (), "stop", SamplingParams(), 0, index=number,
+def path_row(scene: Scene) -> dict[str, Any]:
+    """`diverse-rft` with each model a sampler: draw, filter, choose, learn; its card and what it leaves unsaid."""
+    config = diverse_rft.Config(
+        model=scene.model, data=scene.data("all"), eval_data=scene.data("few"), num_samples=scene.samples, gold=False,
+        samplers=[f"replay:{path}" for path in scene.models.values()], sampler=scene.pooled, **SHARED, **LEARNT,
     )  # fmt: skip
-
-
-def measure(name: str, folder: Path) -> dict[str, Any]:
-    """All figures of one group."""
-    started = time.process_time()
-    problems, completions = load(folder, FILES[name])
-    graded = load_grader("exact").grade_many([(problems[c.problem_id], c) for c in completions])
-    right = [c for c, verdict in zip(completions, graded, strict=True) if verdict.is_correct]
-    true, false_equations = with_true_equations(right)
-    found: dict[str, dict[str, list[SolutionPath]]] = {c.policy.model: {} for c in completions}
-    kinds: Counter[str] = Counter()
-    for completion in true:
-        path = path_of(completion, sampler=completion.policy.model)
-        kinds[path.key.split(":")[0] if path.key.startswith(("text:", "program:")) else "equations"] += 1
-        found[completion.policy.model].setdefault(completion.problem_id, []).append(path)
-    union = {
-        p: unite(select_paths(by.get(p, ())) for by in found.values())
-        for p in problems
-        if any(p in by for by in found.values())
-    }
-    bounded = [unite((by.get(p, ()) for by in found.values()), size=BOUNDED) for p in union]
-    each = Counter(c.policy.model for c in completions)
-    tokens = {model: sum(len(c.text) for c in completions if c.policy.model == model) // 4 for model in each}
-    counts = [Counter(path.key for by in found.values() for path in by.get(p, ())) for p in problems]
-    samples = max(Counter(c.problem_id for c in completions).values())
-    curve = distinct_curve(counts, samples)
-    fit = fit_curve(curve)
-    distinct = [len(union.get(p, ())) for p in problems]
-    interval = bootstrap_mean([float(value) for value in distinct], seed=0)
-    kept = [path for paths in union.values() for path in paths]
+    folder = scene.folder / "paths"
+    with bench_for(config, diverse_rft.NAME, folder) as bench:
+        drawn = draw(config, bench, config.writers, bench.train)
+        found, left_out = diverse_rft.passing(config, bench, drawn)
+        kept = diverse_rft.choose(config, found)
+        examples, again = diverse_rft.learnt_from(config, bench, drawn, kept)
+        weights, figures = learn.from_examples(config, bench, bench.base, examples)
+        card = diverse_rft.card_of(config, drawn, found, kept)
+        bounded = diverse_rft.choose(config.model_copy(update={"max_paths": BOUNDED}), found)
+        questions = [problem.id for problem in bench.train]
+    reload(weights.model)
+    kinds = Counter(kind_of(path.key) for by in found.values() for paths in by.values() for path in paths)
+    distinct = [float(len(kept.get(name, ()))) for name in questions]
+    interval = bootstrap_mean(distinct, seed=0)
+    curve = card["distinct_by_samples"].get("union") or next(iter(card["distinct_by_samples"].values()))
     return {
-        "name": f"real-paths-{name}",
-        "ours": {
-            "questions": len(problems), "samples_a_question": samples, "answers": len(completions), "right": len(right),
-            "right_behind_false_equation": false_equations, "known_by": dict(kinds),
-            "distinct_a_question": {"mean": round(statistics.fmean(distinct), 3), "low": round(interval.low, 3),
-                                    "high": round(interval.high, 3), "median": statistics.median(distinct)},
-            "bounded_a_question": round(sum(map(len, bounded)) / len(problems), 3),
-            "distinct_by_samples": [[k, round(value, 3)] for k, value in curve],
-            "fit": None if fit is None else {key: round(value, 4) for key, value in fit.__dict__.items()},
-            "shares": contributions(found, kept, samples=each, tokens=tokens).to_json(),
-            "cpu_seconds": round(time.process_time() - started, 1),
-        },
-        "machine": machine(),
+        "questions": len(questions), "samples_a_question": scene.samples * len(scene.models),
+        "answers": sum(len(one.completions) for one in drawn), "right": sum(len(one.right) for one in drawn),
+        "right_behind_false_equation": left_out["wrong_equations"], "known_by": dict(kinds),
+        "distinct_a_question": {"mean": round(statistics.fmean(distinct), 3), "low": round(interval.low, 3),
+                                "high": round(interval.high, 3), "median": statistics.median(distinct)},
+        "bounded_a_question": round(sum(map(len, bounded.values())) / len(questions), 3),
+        "distinct_by_samples": curve["points"],
+        "fit": None if curve["fit"] is None else {key: round(value, 4) for key, value in curve["fit"].items()},
+        "shares": {key: card[key] for key in ("samplers", "distinct", "kept", "shared_share", "overlap")},
+        "learnt": {"examples": len(examples), "tokenized_again": again, "steps": figures.steps,
+                   "dropped": figures.dropped},
     }  # fmt: skip
 
 
+def kind_of(key: str) -> str:
+    """What a path is known by."""
+    return key.split(":")[0] if key.startswith(("text:", "program:")) else "equations"
+
+
+def reload(folder: str) -> None:
+    """Load a checkpoint that a stage left, as any user would."""
+    AutoModelForCausalLM.from_pretrained(folder)
+
+
+def chain_row(scene: Scene) -> dict[str, Any]:
+    """Reward model, judge, filters and pairs, each stage on what the one before left in its run folder."""
+    settings: dict[str, Any] = dict(model=scene.model, sampler=scene.pooled)
+    answers = scene.material.num_samples
+    rewarded = rewards(scene, settings, answers)
+    judged = judging(scene, settings, answers)
+    config = diverse_rft.Config(
+        **settings, data=scene.data("held"), eval_data=scene.data("few"), num_samples=answers, gold=False,
+        reward_model=str(scene.folder / "reward"), reward_top=max(1, answers // 2), judge=scene.labels, **SHARED,
+        **LEARNT,
+    )  # fmt: skip
+    with bench_for(config, diverse_rft.NAME, scene.folder / "chain") as bench:
+        drawn = draw(config, bench, config.writers, bench.train)
+        found, left_out = diverse_rft.passing(config, bench, drawn)
+        kept = diverse_rft.choose(config, found)
+    (passed,) = left_out["filters"].values()
+    filters = {"questions": len(bench.train), "reward_top": config.reward_top, "passed": passed,
+               "kept_paths": sum(map(len, kept.values()))}  # fmt: skip
+    return {"questions": len(scene.material.problems), "answers_a_question": answers, "reward_model": rewarded,
+            "judge": judged, "filters": filters, "pairs": pairs(scene, settings, answers)}  # fmt: skip
+
+
+def rewards(scene: Scene, settings: dict[str, Any], answers: int) -> dict[str, Any]:
+    """`reward-model` on one half, its card on the other, and the cards of scores that are no model's."""
+    config = reward_model.Config(
+        **settings, data=scene.data("learnt"), eval_data=scene.data("held"), num_samples=answers, eval_samples=answers,
+        eval_sample_limit=None, **SHARED, **REWARD,
+    )  # fmt: skip
+    with bench_for(config, reward_model.NAME, scene.folder / "reward") as bench:
+        report = reward_model.run(config, bench)
+        completions = list(bench.run.read("completions", Completion))
+        verdicts = {verdict.completion_id: verdict for verdict in bench.run.read("verdicts", Verdict)}
+        held = {problem.id for problem in bench.test}
+    AutoModelForSequenceClassification.from_pretrained(scene.folder / "reward" / "checkpoints" / "it1")
+    tested = [c for c in completions if c.problem_id in held and verdicts[c.id].is_usable and c.token_ids]
+    known = {"shortness": {c.id: -float(len(c.text)) for c in tested}}
+    if len(scene.models) > 1:
+        known["writer"] = writers_accuracy(scene, completions, verdicts, held)
+    cards = {"model": report["reward_model"]}
+    for name, scores in known.items():
+        cards[name] = card_of(bench.test, tested, verdicts, scores, keep_top=config.keep_top, seed=config.seed)
+    if scores := published_rewards(scene, completions):
+        usable = [c for c in completions if verdicts[c.id].is_usable and c.token_ids]
+        both = [*bench.train, *bench.test]
+        cards["published"] = card_of(both, usable, verdicts, scores, keep_top=config.keep_top, seed=config.seed)
+    shown = ("problems", "problems_with_both", "solutions", "pairs", "pair_accuracy", "auc_across", "best_of")
+    first = report["iterations"][0]
+    return {"pairs": first["pairs"], "steps": first["steps"], "dropped": first["dropped"],
+            "cards": {name: {key: card[key] for key in shown} for name, card in cards.items()}}  # fmt: skip
+
+
+def writers_accuracy(
+    scene: Scene, completions: Sequence[Completion], verdicts: Mapping[str, Verdict], held: set[str]
+) -> dict[str, float]:
+    """For each held-out answer, how often its writer is right on the other half."""
+    writer = {c.id: str(scene.material.rows[c.problem_id][c.index]["model"]) for c in completions}
+    right: dict[str, list[bool]] = {}
+    for completion in completions:
+        if completion.problem_id not in held:
+            right.setdefault(writer[completion.id], []).append(verdicts[completion.id].is_correct)
+    return {c.id: statistics.fmean(right[writer[c.id]]) for c in completions if c.problem_id in held}
+
+
+def published_rewards(scene: Scene, completions: Sequence[Completion]) -> dict[str, float]:
+    """The source's own reward model's scores, where its rows have them."""
+    rows = {c.id: scene.material.rows[c.problem_id][c.index] for c in completions}
+    return {key: float(row["reward"][0]) for key, row in rows.items() if row.get("reward")}
+
+
+def judging(scene: Scene, settings: dict[str, Any], answers: int) -> dict[str, Any]:
+    """`judge`: ratings of one half by the published labels, a student that learns them, both on held-out answers."""
+    config = judge.Config(
+        **settings, data=scene.data("learnt"), eval_data=scene.data("held"), annotator=scene.labels,
+        students=[f"local:{scene.model}"], num_samples=answers, num_answers=answers, **{**SHARED, "eval_limit": JUDGED},
+        **JUDGE,
+    )  # fmt: skip
+    with bench_for(config, judge.NAME, scene.folder / "judge") as bench:
+        report = judge.run(config, bench)
+    reload(str(scene.folder / "judge" / "checkpoints" / "it1"))
+    card = report["judge"]
+    sides = {"teacher": card["teacher"], "student": card["students"][0]["after"]}
+    shown = ("verdicts", "pearson", "auc_within", "auc_across", "histogram")
+    return {"data": card["data"], "answers": card["answers"],
+            **{name: {key: side[key] for key in shown} for name, side in sides.items()}}  # fmt: skip
+
+
+def pairs(scene: Scene, settings: dict[str, Any], answers: int) -> dict[str, Any]:
+    """`hard-dpo`: what pairs are made by which rule, and a few steps on those of hard questions."""
+    config = hard_dpo.Config(
+        **settings, data=scene.data("held"), eval_data=scene.data("few"), num_samples=answers, judge=scene.labels,
+        diversity_samples=0, **SHARED, **LEARNT,
+    )  # fmt: skip
+    rules: dict[str, dict[str, Any]] = {
+        "hard": {}, "hard_judged": {"hardness": "judge"}, "best_worst": {"pairs": "best-vs-worst", "judge": None},
+        "best_worst_rewarded": {"pairs": "best-vs-worst", "reward_model": str(scene.folder / "reward")},
+    }  # fmt: skip
+    found = {}
+    with bench_for(config, hard_dpo.NAME, scene.folder / "hard") as bench:
+        (drawn,) = draw(config, bench, [""], bench.train)
+        for name, changes in rules.items():
+            pairing = hard_dpo.make_pairs(config.model_copy(update=changes), bench, drawn)
+            found[name] = {"counts": pairing.counts, "pairs": len(pairing.pairs)}
+            if name == "hard" and pairing.pairs:
+                weights, figures = learn.from_pairs(config, bench, bench.base, pairing.pairs, iteration=1)
+                reload(weights.model)
+                found[name] |= {"steps": figures.steps, "dropped": figures.dropped}
+    return found
+
+
 def in_words(row: dict[str, Any]) -> str:
-    """The figures of a group as a paragraph."""
-    ours, shares = row["ours"], row["ours"]["shares"]
+    """The figures of a row as a paragraph."""
+    ours = row["ours"]
+    if "shares" not in ours:
+        cards = ours["reward_model"]["cards"]
+        aucs = {name: [card[key] and round(card[key]["value"], 3) for key in ("pair_accuracy", "auc_across")]
+                for name, card in cards.items()}  # fmt: skip
+        counts = {name: rule["counts"] for name, rule in ours["pairs"].items()}
+        return f"{row['name']}: AUC within and across problems {aucs}; filters {ours['filters']}; pairs {counts}"
+    shares = ours["shares"]
     lines = [
         f"{row['name']}: {ours['questions']} questions, {ours['right']} of {ours['answers']} answers right, "
         f"{ours['right_behind_false_equation']} of these behind an equation that does not hold; "
@@ -123,15 +246,23 @@ def in_words(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print one line a group."""
+    """Print one or two lines a source."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the data")
-    parser.add_argument("--json", action="store_true", help="a JSON object a group")
-    parser.add_argument("--only", choices=list(FILES), help="one group")
+    parser.add_argument("--json", action="store_true", help="a JSON object a row")
+    parser.add_argument("--only", choices=list(SOURCES), help="one source")
+    parser.add_argument("--part", choices=["paths", "chain"], help="one of the two rows")
     chosen = parser.parse_args()
-    for name in [chosen.only] if chosen.only else FILES:
-        row = measure(name, chosen.data)
-        print(json.dumps(row) if chosen.json else in_words(row), flush=True)
+    for name in [chosen.only] if chosen.only else SOURCES:
+        for part, figures in (("paths", path_row), ("chain", chain_row)):
+            if chosen.part not in (None, part) or (part == "chain" and name not in CHAINED):
+                continue
+            started = time.process_time()
+            with tempfile.TemporaryDirectory() as folder:
+                ours = figures(set_scene(SOURCES[name], chosen.data, Path(folder)))
+            ours["cpu_seconds"] = round(time.process_time() - started, 1)
+            row = {"name": f"real-{part}-{name}", "ours": ours, "machine": machine()}
+            print(json.dumps(row) if chosen.json else in_words(row), flush=True)
 
 
 if __name__ == "__main__":
