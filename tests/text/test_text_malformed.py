@@ -12,15 +12,39 @@ from tutelage.text.malformed import is_malformed, read_near
 
 
 @pytest.mark.parametrize(
-    "text", ["7 8 9", "1 2", "???", "(7", "7)", "7+", "*7", "7?", "15/", "()", r"\frac{1}{2}+", "{7"]
-)
+    "text",
+    ["7 8 9", "1 2", "???", "(7", "7)", "7+", "*7", "7?", "15/", "()", r"\frac{1}{2}+", "{7", "7|8", "7..8", r"7\cup 8",
+     r"7\\8", "7&8", "7%8%", "%7", "7%%", "7#8", r"7\to 8", "-7 -8"],
+)  # fmt: skip
 def test_broken(text: str) -> None:
     assert is_malformed(text)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["7", "-7", "(1,2]", "[1,2)", r"\foo{7}", "1/2(3)", "4!!", "x+", "2!4", r"4\frac{5}{3}", r"\sqrt12", "2 5/4", ""],
+    [
+        "7",
+        "-7",
+        "(1,2]",
+        "[1,2)",
+        r"\foo{7}",
+        "1/2(3)",
+        "4!!",
+        "x+",
+        "2!4",
+        r"4\frac{5}{3}",
+        r"\sqrt12",
+        "2 5/4",
+        "",
+        "7%",
+        "17%5",
+        "7//2",
+        "|7|",
+        r"7\cdot 8",
+        r"\sim 7",
+        "7...",
+        r"7\ldots",
+    ],
 )
 def test_not_broken(text: str) -> None:
     assert not is_malformed(text)

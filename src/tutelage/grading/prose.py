@@ -18,7 +18,7 @@ _SHORT_WORDS = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,} [A-Za-z]{2,}(?![A-Za-z])
 _HEDGE = re.compile(
     r"\b(?:not|never|nor|or|either|neither|maybe|perhaps|possibly|probably|approximately|approx|roughly|almost|nearly|"
     r"circa|wrong|incorrect|false|unknown|unclear|cannot|can't|isn't|aren't|doesn't|unless|except|but|guess|unsure|"
-    r"undefined|none|nothing|instead|could|might|may|if|else|otherwise|depends|depending)\b|[不没非无约]|[大小多少高低]于|至[少多]|超过|"
+    r"undefined|none|nothing|instead|could|might|may|if|else|otherwise|depends|depending)\b|(?<=[0-9])-?ish\b|[不没非无约]|[大小多少高低]于|至[少多]|超过|"
     "以[上下]|左右|[或和与]者?|接近|之间",
     re.IGNORECASE,
 )

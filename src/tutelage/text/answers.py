@@ -216,11 +216,14 @@ def _is_list(value: Group) -> bool:
 
 
 def _built(text: str, depth: int) -> Value | None:
-    r"""A set given by a condition, `\{x : x > 3\}`."""
+    r"""A set given by a condition, `\{x : x > 3\}`; by an equation, `\{x : x = \pm 3\}`, the set of its values."""
     match = _BUILT.fullmatch(text)
     if match is None:
         return read_exception(text, read_end)
     value = _read(match[2].strip(), depth + 1)
+    if isinstance(value, Named) and value.names == (match[1],):
+        found = value.value
+        return Group(text, "set", found.items if isinstance(found, Group) and _is_list(found) else (found,))
     return value if isinstance(value, Region) and value.symbol == match[1] else Opaque(text)
 
 

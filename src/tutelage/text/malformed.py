@@ -11,7 +11,10 @@ import re
 from fractions import Fraction
 
 _SIGNS = re.compile(r"(?:[0-9.,+\-*/^_=!?()\[\]{} ]|\\(?:frac|sqrt|cdot|times|div|pi)(?![A-Za-z]))+")
-_ROW = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?: [0-9]+(?:\.[0-9]+)?)+")
+_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?%?"
+_BETWEEN = r"(?: |[|&#]|\.{2,}|\\\\|\\(?:cup|cap|to|sim|ldots)(?![A-Za-z]) ?)"
+_ROW = re.compile(rf"{_NUMBER}(?:{_BETWEEN}{_NUMBER})+|{_NUMBER}(?:(?<=%){_NUMBER})+(?<=%)|%.*|.*%%+")
+"""Several numbers between which stands nothing that makes one number of them; a percent sign out of place."""
 _CUT_OFF = re.compile(r"(?:[+\-*/^_=]|\\(?:cdot|times|div|frac|sqrt))\Z|\A(?:[*/^_]|\\(?:cdot|times|div)(?![A-Za-z]))")
 _NEAR = re.compile(r"(?:[A-Za-z] ?)?(?:\\approx|\\sim(?:eq)?(?![A-Za-z])|~) ?(.+)")
 _GOES_ON = re.compile(r"([+-]?)([0-9]*)\.([0-9]+)(?:\.{2,}|\\ldots)")
@@ -21,16 +24,18 @@ _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
 def is_malformed(text: str) -> bool:
     """Whether a normalised text consists of the signs of numbers, and can be no number, list or interval.
 
-    Several numbers apart by spaces alone, an operator without its operand, a bracket without its partner, a question
-    mark, no digit at all.
+    Several numbers apart by spaces, bars or dots alone, an operator without its operand, a bracket without its partner,
+    a question mark, no digit at all.
     """
+    if _ROW.fullmatch(text):
+        return True
     if not _SIGNS.fullmatch(text):
         return False
     if "?" in text or not any(char.isdigit() or char == "\\" for char in text):
         return True
     if any(text.count(opening) != text.count(closing) for opening, closing in _PAIRS) and not _is_half_open(text):
         return True
-    return bool(_ROW.fullmatch(text) or _CUT_OFF.search(text))
+    return bool(_CUT_OFF.search(text))
 
 
 def read_near(text: str) -> str | tuple[Fraction, Fraction] | None:
