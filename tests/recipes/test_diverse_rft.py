@@ -83,16 +83,19 @@ def answer(request):
 """
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "phi3"])
+@pytest.mark.parametrize("kind, source", [("llama", "own"), ("llama", "real"), ("qwen2", "real"), ("phi3", "real")])
 def test_every_stage_runs_on_a_real_architecture_with_another_tokenizers_sampler(
-    tmp_path, kind, tiny_model_dir, rft_config
+    tmp_path, kind, source, request, tiny_model_dir, rft_config
 ) -> None:
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in OWN))
     (tmp_path / "script.py").write_text(SCRIPT)
+    file = tmp_path / "own.jsonl"
+    if source == "real":
+        file = request.getfixturevalue("shared_data") / "gsm8k" / "test.jsonl"
     other = str(tiny_model_dir("qwen2" if kind == "llama" else "llama"))
     config = rft_config(
         model=str(tiny_model_dir(kind)), samplers=[str(tiny_model_dir(kind)), other], eval_data=None, dev_size=3,
-        data=f"gsm8k:{tmp_path}/own.jsonl", sampler=f"scripted:{tmp_path}/script.py:answer", max_new_tokens=100,
+        data=f"gsm8k:{file}", data_limit=12, sampler=f"scripted:{tmp_path}/script.py:answer", max_new_tokens=100,
         max_paths=2, gold=False,
     )  # fmt: skip
     report = run(config, tmp_path / "run")

@@ -84,9 +84,12 @@ def scripted(tmp_path: Path, share: int) -> dict[str, Any]:
                 sampler=f"scripted:{tmp_path}/script.py:answer", diversity_samples=0)  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "phi3"])
-def test_every_stage_runs_on_a_real_architecture(tmp_path, kind, tiny_model_dir, hard_config) -> None:
-    config = hard_config(model=str(tiny_model_dir(kind)), pairs_per_problem=2, **scripted(tmp_path, 4))
+@pytest.mark.parametrize("kind, source", [("llama", "own"), ("llama", "real"), ("qwen2", "real"), ("phi3", "real")])
+def test_every_stage_runs_on_a_real_architecture(tmp_path, kind, source, request, tiny_model_dir, hard_config) -> None:
+    changes = scripted(tmp_path, 4)
+    if source == "real":
+        changes["data"] = f"gsm8k:{request.getfixturevalue('shared_data')}/gsm8k/test.jsonl"
+    config = hard_config(model=str(tiny_model_dir(kind)), pairs_per_problem=2, data_limit=12, **changes)
     report = run(config, tmp_path / "run")
     assert report["iterations"][1]["steps"] >= 3
     counts = report["iterations"][1]["pairing"]

@@ -128,13 +128,19 @@ def test_killed_in_learning_and_resumed_is_as_uninterrupted(
     assert set(Run.open(tmp_path / "cut").read("scores", Score)) == set(Run.open(trained).read("scores", Score))
 
 
-@pytest.mark.parametrize(("kind", "rank"), [("llama", 0), ("qwen2", 4), ("phi3", 4)])
-def test_rehearsal_runs_every_stage_on_a_real_architecture(tmp_path, kind, rank, tiny_model_dir, judge_config) -> None:
+@pytest.mark.parametrize(
+    ("kind", "rank", "source"), [("llama", 0, "own"), ("llama", 0, "real"), ("qwen2", 4, "real"), ("phi3", 4, "real")]
+)
+def test_rehearsal_runs_every_stage_on_a_real_architecture(
+    tmp_path, kind, rank, source, request, tiny_model_dir, judge_config
+) -> None:
     rows = [{"question": f"Ann has {a} pens and gets 3. How many?", "answer": f"She has {a + 3}.\n#### {a + 3}"}
             for a in range(7)]  # fmt: skip
-    model = str(tiny_model_dir(kind))
+    file, model = write(tmp_path / "own.jsonl", rows), str(tiny_model_dir(kind))
+    if source == "real":
+        file = request.getfixturevalue("shared_data") / "gsm8k" / "test.jsonl"
     config = judge_config(
-        model=model, data=f"gsm8k:{write(tmp_path / 'own.jsonl', rows)}", eval_data=None, dev_size=2, annotator=model,
+        model=model, data=f"gsm8k:{file}", data_limit=7, eval_data=None, dev_size=2, annotator=model,
         sampler="scripted", lora_rank=rank, batch_size=2, epochs=1.0, max_new_tokens=300, judge_tokens=300,
     )  # fmt: skip
     report = run_it(config, tmp_path / "run")

@@ -90,9 +90,17 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.parametrize(
-    "kind", ["llama", pytest.param("qwen2", marks=pytest.mark.slow), pytest.param("phi3", marks=pytest.mark.slow)]
+    "kind, source",
+    [
+        ("llama", "own"),
+        ("llama", "real"),
+        pytest.param("qwen2", "real", marks=pytest.mark.slow),
+        pytest.param("phi3", "real", marks=pytest.mark.slow),
+    ],
 )
-def test_converted_files_on_a_real_architecture(tmp_path: Path, kind: str, tiny_model_dir: Callable[..., Path]) -> None:
+def test_converted_files_on_a_real_architecture(
+    tmp_path: Path, kind: str, source: str, request: pytest.FixtureRequest, tiny_model_dir: Callable[..., Path]
+) -> None:
     rows = [
         {"question": f"Tim has {a} pens and gets {b}. How many has he?",
          "answer": f"He has {a}+{b} = <<{a}+{b}={a + b}>>{a + b} pens.\n#### {a + b}"}
@@ -102,8 +110,10 @@ def test_converted_files_on_a_real_architecture(tmp_path: Path, kind: str, tiny_
     data, script = tmp_path / "own.jsonl", tmp_path / "writer.py"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     script.write_text(SCRIPT)
+    if source == "real":
+        data = request.getfixturevalue("shared_data") / "gsm8k" / "train.jsonl"
     config = config_of(
-        model=str(tiny_model_dir(kind)), data=f"gsm8k:{data}", eval_data=None, dev_size=3, batch_size=4,
+        model=str(tiny_model_dir(kind)), data=f"gsm8k:{data}", data_limit=13, eval_data=None, dev_size=3, batch_size=4,
         sampler=f"scripted:{script}:write", max_new_tokens=200,
     )  # fmt: skip
     report = run(config, tmp_path / "run")
