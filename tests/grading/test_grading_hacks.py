@@ -93,6 +93,13 @@ def test_a_gold_that_makes_no_sense_is_refused_when_it_is_loaded(gold: str) -> N
         parse_gold(gold)
 
 
+@pytest.mark.parametrize("point", ["(5,-6)", "(7,6)", "(1,1)", r"(\frac{27}{8}, \frac{15}{8})", "[3,1]"])
+@pytest.mark.parametrize("interval", ["(9,3]", "[5,-6)", "[7,6)", "(1,1]", r"[2,1)\cup(5,4]"])
+def test_an_interval_with_nothing_in_it_is_no_point(point: str, interval: str) -> None:
+    assert check(point, interval).equivalent is False
+    assert check(interval, point).equivalent is False
+
+
 def test_letters_in_an_explanation_do_not_win() -> None:
     for answer in ("(C), since D is too small", "C or D", "A, B, C, D", "not D but C", "D and C", "(A) (B) (C) (D)"):
         assert check("D", answer).equivalent is not True

@@ -29,7 +29,7 @@ _LETTER = re.compile(r"(?<![A-Za-z0-9\\'])([A-Z])(?![A-Za-z0-9'])")
 _MARKED = re.compile(r"\(([A-Z])\)")
 _SUBJECT = re.compile(r"\b(A)(?= (?:is|was|and|or|would|because|since|are)\b)")
 """An A that is no article."""
-_FIRST = re.compile(r"\(?\[?([A-Za-z])(?:[)\].:]+|$|(?=[\s,;-]))")
+_FIRST = re.compile(r"\(?\[?([A-Za-z])(?:[)\].:]+|$|(?=[\s,;-]))(?!\^)")
 _DENIAL = re.compile(r"\b(?:not|never|isn't|wrong|incorrect|false|neither|nor|except|or)\b", re.IGNORECASE)
 _NEGATED = re.compile(r"(?:not|neither|except|non) \(?[A-Z]\)?(?: n?or \(?[A-Z]\)?)*", re.IGNORECASE)
 _FOLD = re.compile(r"[\W_]+")

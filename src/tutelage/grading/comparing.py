@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from tutelage.grading.identities import is_equal, is_proportional
-from tutelage.grading.matching import match_ordered, match_regions, match_unordered
+from tutelage.grading.matching import is_empty, match_ordered, match_regions, match_unordered
 from tutelage.grading.prose import (
     against_nothing,
     against_number,
@@ -189,7 +189,7 @@ def _region_group(region: Region, group: Group, tolerance: Fraction | None) -> R
         if isinstance(low, Scalar | Infinite) and isinstance(high, Scalar | Infinite):
             is_closed = group.brackets == "square"
             other = Region(group.text, "", (Piece(low, is_closed, high, is_closed),))
-            return match_regions(region, other, compare)
+            return False if is_empty(other) else match_regions(region, other, compare)
     return False if all(isinstance(item, Scalar) for item in group.items) else None
 
 

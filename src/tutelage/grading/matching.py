@@ -40,7 +40,7 @@ def match_unordered(
 def match_regions(first: Region, second: Region, compare: Compare) -> Result:
     """Whether two unions of intervals are the same set."""
     ours, theirs = _intervals(first.pieces), _intervals(second.pieces)
-    if ours is not None and theirs is not None:
+    if ours is not None and theirs is not None and (ours or theirs):
         return _merged(ours) == _merged(theirs)
     if len(first.pieces) != len(second.pieces):
         return None
@@ -49,6 +49,11 @@ def match_regions(first: Region, second: Region, compare: Compare) -> Result:
         return True
     # Pieces that touch may still make the same union, so several pieces that differ prove nothing.
     return table[0][0] if len(table) == 1 else None
+
+
+def is_empty(region: Region) -> bool:
+    """Whether no number is in a region with rational ends: `(3, 1]`, or the point (3, 1) taken for an interval."""
+    return _intervals(region.pieces) == []
 
 
 def _all_plain(items: Sequence[Value]) -> bool:

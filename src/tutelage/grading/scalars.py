@@ -73,7 +73,9 @@ def _trees(first: Scalar, second: Scalar, tolerance: Fraction | None) -> Result:
     if first.percent != second.percent:
         percent, plain = (first, second) if first.percent else (second, first)
         ratio: Tree = ("div", tree_of(percent), ("num", Fraction(100)))
-        results = (is_equal(tree_of(first), tree_of(second)), is_equal(ratio, tree_of(plain)))
+        results = [is_equal(ratio, tree_of(plain))]
+        if is_number(first) and is_number(second):
+            results.append(is_equal(tree_of(first), tree_of(second)))
         return True if True in results else None if None in results else False
     result = is_equal(tree_of(first), tree_of(second))
     if result is False and tolerance is not None:
