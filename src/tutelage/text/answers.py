@@ -40,9 +40,11 @@ from tutelage.text.values import (
     Brackets,
     Equation,
     Group,
+    Infinite,
     Matrix,
     Named,
     Opaque,
+    Piece,
     Ratio,
     Region,
     Scalar,
@@ -232,8 +234,8 @@ def _related(text: str, depth: int) -> Value | None:
         return read_relation(text, read_end) or Opaque(text)
     name, separator, rest = text.partition(r"\in")
     if separator and not rest[:1].isalpha() and SYMBOL.fullmatch(name.strip()):
-        value = _read(rest.strip(), depth + 1)
-        return replace(value, symbol=name.strip()) if isinstance(value, Region) else value
+        value = _interval_of(_read(rest.strip(), depth + 1))
+        return replace(value, text=text, symbol=name.strip()) if isinstance(value, Region) else value
     sides = split_top(text, "=")
     if len(sides) == 2 and sides[0] and sides[1]:
         return _equation(text, sides[0].strip(), sides[1].strip(), depth)
@@ -244,6 +246,16 @@ def _related(text: str, depth: int) -> Value | None:
     if r"\cup" in text or " U " in text:
         return read_union(text, read_end) or Opaque(text)
     return None
+
+
+def _interval_of(value: Value) -> Value:
+    r"""`[1, 2]` and `(1, 2)` after `x \in`: the interval; anything else as it is."""
+    if not isinstance(value, Group) or value.brackets not in ("tuple", "square") or len(value.items) != 2:
+        return value
+    (low, high), is_closed = value.items, value.brackets == "square"
+    if not isinstance(low, Scalar | Infinite) or not isinstance(high, Scalar | Infinite):
+        return value
+    return Region(value.text, "", (Piece(low, is_closed, high, is_closed),))
 
 
 def _chain(text: str, sides: list[str], depth: int) -> Value:
