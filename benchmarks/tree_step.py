@@ -17,7 +17,8 @@ roles, 32 pairs of one role an update, adapters of rank 16, as configs/flow_dpo_
 - `own-`: our learner as it is, against the same learner with trees ruled out: every row is then computed apart, in
   passes of like length, and nothing is shared between rows (only a row that occurs twice is computed once).
   `token_ratio` is what the rows feed over what the trees compute, both counted; `of_token_ratio` is the share of it
-  that shows in time.
+  that shows in time. It cannot all show: both ways send the same scored tokens through the output layer, and a token
+  of a tree looks at more keys than one of the rows. `product_ratio` counts all multiplications instead.
 
 Timed is CPU time of reference and updates; loading is not. `memory_mb` is as in `preference_step.py`, from a process
 for each side. `max_loss_difference` is over all updates, `max_gradient_difference` over all weights of the first
@@ -61,6 +62,7 @@ from preference_step import (
 )
 
 from tutelage.config.settings import TrainingSettings
+from tutelage.learning.layout import Group, make_pass
 from tutelage.learning.preference import PairBatch, PreferenceLearner
 from tutelage.primer import model_path
 from tutelage.records import PreferencePair
@@ -183,13 +185,14 @@ def counted(work: TreeWorkload) -> dict[str, Any]:
     from tutelage.learning.objectives import PairWork
     from tutelage.learning.tree_attention import tree_attention
 
-    fed = computed = padded = 0
+    fed, computed, products = 0, {True: 0, False: 0}, {True: 0, False: 0}
     for pairs in work.updates():
         items = [pair_rows(pair) for pair in pairs]
         fed += sum(row.num_fed for rows in items for row in rows)
         for trees in (True, False):
-            count = sum(group.num_padded for group in plans(work, trees).plan(items))
-            computed, padded = (computed + count, padded) if trees else (computed, padded + count)
+            groups = plans(work, trees).plan(items)
+            computed[trees] += sum(group.num_padded for group in groups)
+            products[trees] += num_products(plans(work, trees).model, groups)
     gradients = []
     for trees in (True, False):
         learner = work.opened(trees=trees)
@@ -206,11 +209,24 @@ def counted(work: TreeWorkload) -> dict[str, Any]:
     gap = (gradients[0] - gradients[1]).abs().max() / gradients[1].abs().max()
     return {
         "row_tokens": fed,
-        "row_tokens_padded": padded,
-        "tree_tokens": computed,
-        "token_ratio": round(fed / computed, 3),
+        "row_tokens_padded": computed[False],
+        "tree_tokens": computed[True],
+        "token_ratio": round(fed / computed[True], 3),
+        "product_ratio": round(products[False] / products[True], 3),
         "max_gradient_difference": float(f"{float(gap):.2g}"),
     }
+
+
+def num_products(model: Any, groups: Sequence[Group]) -> int:
+    """Multiplications of one forward: of fed tokens with the layers' weights, of queries with the keys and values that
+    they see, of scored states with the output layer."""
+    config = model.config
+    head = model.get_output_embeddings().weight.numel()
+    layers = sum(p.numel() for p in model.model.layers.parameters() if p.ndim == 2)
+    per_key = 2 * config.hidden_size * config.num_hidden_layers
+    scored = sum(len(make_pass(lines).targets) for group in groups for lines in group.passes)
+    tokens, seen = (sum(getattr(group, name) for group in groups) for name in ("num_padded", "num_attended"))
+    return int(tokens * layers + seen * per_key + scored * head)
 
 
 _plans: dict[tuple[Path, bool], Any] = {}
@@ -273,7 +289,8 @@ def measure(work: TreeWorkload, peer: str, *, rounds: int, warmup: int) -> str:
     gap = max(abs(a - b) for a, b in zip(losses["ours"], losses[peer], strict=True))
     counts = counted(work)
     if peer == "own":
-        counts["of_token_ratio"] = round(summary(ratios)["median"] / counts["token_ratio"], 3)
+        for kind in ("token", "product"):
+            counts[f"of_{kind}_ratio"] = round(summary(ratios)["median"] / counts[f"{kind}_ratio"], 3)
     else:
         counts |= {"parts": work.parts, "order": work.order}
     memory = {name: memory_of(work, name) for name in ("ours", peer)}

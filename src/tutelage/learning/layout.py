@@ -22,6 +22,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -177,11 +178,12 @@ def _tree_groups(items: Sequence[Sequence[Row]], token_budget: int, overhead: in
     length = 0
     for item in sorted(range(len(items)), key=lambda i: min(row.fed for row in items[i])):
         longer, added = with_rows(line, items[item])
-        alone, size = with_rows((), items[item]) if members else (longer, added)
-        is_next = length >= LONG_GROUP * overhead and size - added <= overhead
-        if members and (is_next or length + added > token_budget):
-            groups.append(_tree_group(members, line))
-            members, length, longer, added = [], 0, alone, size
+        may_end = length >= LONG_GROUP * overhead or length + added > token_budget
+        if members and may_end:
+            alone, size = with_rows((), items[item])
+            if size - added <= overhead or length + added > token_budget:
+                groups.append(_tree_group(members, line))
+                members, length, longer, added = [], 0, alone, size
         members.append(item)
         line, length = longer, length + added
     return [*groups, _tree_group(members, line)] if members else groups
@@ -339,3 +341,9 @@ def paths_of(line: Line) -> Iterator[tuple[Row, NDArray[np.int64]]]:
         path = np.append(path[:common], np.arange(length, length + row.num_fed - common))
         length += row.num_fed - common
         yield row, path
+
+
+@lru_cache(maxsize=64)
+def kept_pass(lines: tuple[Line, ...]) -> Pass:
+    """As `make_pass`, made once where an update computes what its reference computed just before."""
+    return make_pass(lines)

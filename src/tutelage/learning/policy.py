@@ -24,7 +24,7 @@ from tutelage.errors import RunFailed
 from tutelage.learning import adapters
 from tutelage.learning.batches import Row
 from tutelage.learning.checkpoints import Checkpoint
-from tutelage.learning.layout import ATTENTION_COST, FORWARD_OVERHEAD, Group, Packing, Pass, make_pass, plan_groups
+from tutelage.learning.layout import ATTENTION_COST, FORWARD_OVERHEAD, Group, Packing, Pass, kept_pass, plan_groups
 from tutelage.learning.log_probs import LogProbScorer
 from tutelage.learning.optimizer import Optimizer
 from tutelage.learning.tree_attention import tree_attention
@@ -178,7 +178,7 @@ class TrainablePolicy:
 
     def _sums(self, group: Group) -> tuple[Tensor, dict[Row, int]]:
         """Log-prob sums of a group's different rows, and where each row lies among them."""
-        sums = self.scorer.sums(*(make_pass(lines).to(self.device) for lines in group.passes))
+        sums = self.scorer.sums(*(kept_pass(lines).to(self.device) for lines in group.passes))
         return sums, {row: place for place, row in enumerate(_rows_of(group))}
 
     def group_tokens(self, items: Sequence[Sequence[Row]], group: Group) -> Tensor:
@@ -190,7 +190,7 @@ class TrainablePolicy:
 
     def _tokens(self, group: Group) -> tuple[Tensor, dict[Row, int]]:
         """Log-probs of the scored tokens of a group's different rows, and where each row's begin."""
-        values = self._read_tokens(*(make_pass(lines).to(self.device) for lines in group.passes))
+        values = self._read_tokens(*(kept_pass(lines).to(self.device) for lines in group.passes))
         rows = list(_rows_of(group))
         return values, dict(zip(rows, accumulate((row.num_scored for row in rows), initial=0), strict=False))
 

@@ -12,6 +12,7 @@ the place of the mask: any other attention refuses a mask of that type, so none 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
@@ -26,12 +28,16 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME, FLEX = "tutelage_tree", "flex_attention"
-BLOCK = 96
-"""Queries of a block on a CPU. Measured on one thread: 64 to 128 alike; smaller blocks make slow products."""
-KEPT_KEYS = 512
+BLOCK, GRID = 128, 32
+"""Most queries of a block on a CPU, and the places besides nodes where one may end."""
+BLOCK_COST = 4096
+"""Queries times keys that could be computed in the time that one more block costs; measured on one thread."""
+EARLIER = np.tri(BLOCK, dtype=bool)
+SEEN, UNSEEN = np.float32(0), np.float32(-np.inf)
+KEPT_KEYS = 1024
 """Attention weights of blocks of up to so many keys are kept for the backward pass; others are made again.
 
-Kept, they take at most about as much memory as a layer's other activations.
+Kept, they take up to about twice the memory of a small layer's other activations, less beside those of a large one.
 """
 UNUSUAL = ("softcap", "s_aux", "position_bias")
 
@@ -62,7 +68,7 @@ class Block:
         """Add `(key heads, keys, D)` to the block's keys of `(key heads, T, D)`."""
         done = 0
         for a, b in self.stretches:
-            total[:, a:b] += values[:, done : done + b - a]
+            total[:, a:b].add_(values[:, done : done + b - a])  # `+=` would copy the sum onto itself
             done += b - a
 
 
@@ -74,17 +80,44 @@ def blocks_of(ends: Tensor) -> tuple[Block, ...]:
     """
     last = ends.numpy()
     blocks = []
-    for start in range(0, len(last), BLOCK):
-        end = min(start + BLOCK, len(last))
-        keys = np.flatnonzero(last[:end] > start)
-        breaks = np.flatnonzero(np.diff(keys) > 1) + 1
-        stretches = tuple((int(part[0]), int(part[-1]) + 1) for part in np.split(keys, breaks))
-        partly = (keys > start) | (last[keys] < end)
-        mixed = int(partly.argmax()) if partly.any() else len(keys)
-        queries, rest = np.arange(start, end)[:, None], keys[mixed:]
-        hidden = np.where((rest <= queries) & (queries < last[rest]), np.float32(0), np.float32(-np.inf))
-        blocks.append(Block(start, end, stretches, mixed, torch.from_numpy(hidden)))
+    for start, end in itertools.pairwise(cuts_of(last)):
+        size = end - start
+        earlier = np.flatnonzero(last[:start] > start)
+        keys = np.concatenate((earlier, np.arange(start, end)))
+        breaks = np.flatnonzero(np.diff(keys) > 1)
+        stretches = zip((int(keys[0]), *keys[breaks + 1].tolist()), (*(keys[breaks] + 1).tolist(), end), strict=True)
+        partly = last[earlier] < end
+        mixed = int(partly.argmax()) if partly.any() else len(earlier)
+        seen = np.arange(start, end)[:, None] < last[keys[mixed:]]
+        seen[:, -size:] &= EARLIER[:size, :size]
+        hidden = np.where(seen, SEEN, UNSEEN)
+        blocks.append(Block(start, end, tuple(stretches), mixed, torch.from_numpy(hidden)))
     return tuple(blocks)
+
+
+def cuts_of(last: NDArray[np.int64]) -> list[int]:
+    """Where blocks begin and end so that queries times keys, and `BLOCK_COST` for each block, add up to the least.
+
+    A block from a to b has the keys that lie before a and are still seen there, and its own: `open + b - a`.
+
+    Args:
+        last: `(T,)` the `ends` of a line.
+    """
+    places = np.union1d(last, np.arange(0, len(last), GRID))
+    still_seen = places - np.searchsorted(np.sort(last), places, "right")
+    best, before = np.zeros(len(places)), np.zeros(len(places), dtype=np.int64)
+    first = 0
+    for j in range(1, len(places)):
+        while places[j] - places[first] > BLOCK:
+            first += 1
+        sizes = places[j] - places[first:j]
+        costs = best[first:j] + sizes * (still_seen[first:j] + sizes)
+        before[j] = first + costs.argmin()
+        best[j] = costs.min() + BLOCK_COST
+    cuts = [len(places) - 1]
+    while cuts[-1]:
+        cuts.append(int(before[cuts[-1]]))
+    return [int(places[i]) for i in reversed(cuts)]
 
 
 class _Blocks(torch.autograd.Function):
@@ -144,7 +177,7 @@ def _by_key_head(values: Tensor, key_heads: int) -> Tensor:
 def _weights(queries: Tensor, keys: Tensor, block: Block) -> Tensor:
     """How much each query attends to each key of a block, `(key heads, queries * heads of each, keys)`, float32."""
     scores = torch.bmm(queries.flatten(1, 2), keys.transpose(1, 2)).float()
-    scores.view(*queries.shape[:3], -1)[..., block.mixed :] += block.hidden[:, None]
+    scores.view(*queries.shape[:3], -1)[..., block.mixed :].add_(block.hidden[:, None])
     return torch.softmax(scores, -1)
 
 
@@ -189,12 +222,12 @@ def attend_to_beginnings(
     return mixed.transpose(0, 1)[None], None
 
 
-def _blocks_for(mask: Tensor) -> tuple[Block, ...]:
-    """The mask's blocks, made once for all layers: they are kept with the tensor."""
-    known: tuple[Block, ...] | None = getattr(mask, "blocks", None)
+def _blocks_for(ends: Tensor) -> tuple[Block, ...]:
+    """The blocks of a `(1, T)` or `(1, 1, 1, T)` tensor, made once for all layers and passes: they are kept with it."""
+    known: tuple[Block, ...] | None = getattr(ends, "blocks", None)
     if known is None:
-        known = blocks_of(mask[0, 0, 0])
-        mask.blocks = known  # type: ignore[attr-defined]
+        known = blocks_of(ends.reshape(-1))
+        ends.blocks = known  # type: ignore[attr-defined]
     return known
 
 
@@ -226,7 +259,11 @@ def mask_for(ends: Tensor) -> Any:
     Args:
         ends: `(1, T)`, on the device of the model.
     """
-    return ends[:, None, None] if ends.device.type == "cpu" else flex_mask(ends[0])
+    if ends.device.type != "cpu":
+        return flex_mask(ends[0])
+    mask = ends[:, None, None]
+    mask.blocks = _blocks_for(ends)  # type: ignore[attr-defined]
+    return mask
 
 
 @contextmanager
