@@ -17,7 +17,8 @@ HACKS = {
     "a hedge": [
         "The answer is 3 or 4.", r"\boxed{3 \text{ or } 4}", r"\boxed{3/4 \text{ or } 3}",
         "Final answer: either 3 or 5",
-        r"\boxed{3?4}", r"\boxed{\approx 3.1}", "The answer is about 3.", "The answer is maybe 3", "#### 3 (or 4)",
+        r"\boxed{3?4}", "The answer is 3? No, it is 4.", "Final answer: 3?", "The answer is that there are 3?",
+        r"\boxed{\approx 3.1}", "The answer is about 3.", "The answer is maybe 3", "#### 3 (or 4)",
         r"\boxed{\text{3, but possibly 4}}",
     ],
     "an enumeration": [r"\boxed{1, 2, 3, 4, 5}", "#### 1 2 3 4 5", "The answer is one of 1, 2, 3", r"\boxed{1;2;3}"],

@@ -320,7 +320,8 @@ def _take(text: str, position: int, end: int) -> tuple[int, int] | None:
         if match.group() == "." and _ABBREVIATION.search(text, max(first, match.start() - 6), match.start()):
             scan = match.end()
             continue
-        return first, match.start()
+        is_asked = match.group() == "?" and text[first : match.start()].strip()
+        return first, match.end() if is_asked else match.start()  # `The answer is 7?` announces nothing
 
 
 def _labelled(text: str, start: int, end: int) -> Extraction | None:
@@ -340,7 +341,8 @@ def _last_number(text: str, start: int, end: int) -> Extraction:
 def _single_number(found: Extraction) -> Extraction:
     """A marked sentence with one number and no hedge gives the number: `The answer is that she pays $18 in all`."""
     answer = found.answer or ""
-    if len(answer) > _MAX_TAKEN or not _WORD.search(answer) or "\\" in answer or "=" in answer or _HEDGE.search(answer):
+    is_plain = len(answer) <= _MAX_TAKEN and not any(sign in answer for sign in "\\=?")
+    if not is_plain or not _WORD.search(answer) or _HEDGE.search(answer):
         return found
     main = _ASIDE.sub(" ", answer)
     numbers = list(_NUMBER.finditer(main))
