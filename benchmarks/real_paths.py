@@ -55,7 +55,7 @@ BOUNDED = 8
 CHAINED = ("gsm8k-20-models", "math-8-samples")
 SHARED: dict[str, Any] = dict(eval_limit=None, device="cpu", dtype="float32", batch_size=16)
 LEARNT: dict[str, Any] = dict(eval_samples=0, max_steps=3, learning_rate=1e-3, epochs=10.0)
-REWARD: dict[str, Any] = dict(learning_rate=1e-3, epochs=1.0, pairs_per_problem=8, max_length=2048)
+REWARD: dict[str, Any] = dict(learning_rate=1e-3, epochs=1.0, pairs_per_problem=4, max_length=2048)
 JUDGE: dict[str, Any] = dict(
     learning_rate=3e-3, max_steps=100, epochs=100.0, data_limit=100, rated_per_problem=4, judge_tokens=32,
     max_length=2048,
@@ -123,20 +123,22 @@ def chain_row(scene: Scene) -> dict[str, Any]:
     answers = scene.material.num_samples
     rewarded = rewards(scene, settings, answers)
     judged = judging(scene, settings, answers)
-    config = diverse_rft.Config(
-        **settings, data=scene.data("held"), eval_data=scene.data("few"), num_samples=answers, gold=False,
-        reward_model=str(scene.folder / "reward"), reward_top=max(1, answers // 2), judge=scene.labels, **SHARED,
-        **LEARNT,
+    reward = str(scene.folder / "reward")
+    chained: dict[str, Any] = dict(
+        settings, data=scene.data("held"), eval_data=scene.data("few"), num_samples=answers, judge=scene.labels,
+        max_new_tokens=1024, **SHARED, **LEARNT,
     )  # fmt: skip
+    config = diverse_rft.Config(**chained, reward_model=reward, reward_top=max(1, answers // 2), gold=False)
     with bench_for(config, diverse_rft.NAME, scene.folder / "chain") as bench:
         drawn = draw(config, bench, config.writers, bench.train)
         found, left_out = diverse_rft.passing(config, bench, drawn)
         kept = diverse_rft.choose(config, found)
+        paired = pairs(hard_dpo.Config(**chained, diversity_samples=0), bench, reward)
     (passed,) = left_out["filters"].values()
     filters = {"questions": len(bench.train), "reward_top": config.reward_top, "passed": passed,
                "kept_paths": sum(map(len, kept.values()))}  # fmt: skip
     return {"questions": len(scene.material.problems), "answers_a_question": answers, "reward_model": rewarded,
-            "judge": judged, "filters": filters, "pairs": pairs(scene, settings, answers)}  # fmt: skip
+            "judge": judged, "filters": filters, "pairs": paired}  # fmt: skip
 
 
 def rewards(scene: Scene, settings: dict[str, Any], answers: int) -> dict[str, Any]:
@@ -218,26 +220,21 @@ def judging(scene: Scene, settings: dict[str, Any], answers: int) -> dict[str, A
             **{name: {key: side[key] for key in shown} for name, side in sides.items()}}  # fmt: skip
 
 
-def pairs(scene: Scene, settings: dict[str, Any], answers: int) -> dict[str, Any]:
-    """`hard-dpo`: what pairs are made by which rule, and a few steps on those of hard questions."""
-    config = hard_dpo.Config(
-        **settings, data=scene.data("held"), eval_data=scene.data("few"), num_samples=answers, judge=scene.labels,
-        diversity_samples=0, **SHARED, **LEARNT,
-    )  # fmt: skip
+def pairs(config: hard_dpo.Config, bench: Bench, reward: str) -> dict[str, Any]:
+    """`hard-dpo` on what `diverse-rft` drew, graded, scored: pairs by each rule, a few steps on those of hard ones."""
     rules: dict[str, dict[str, Any]] = {
         "hard": {}, "hard_judged": {"hardness": "judge"}, "best_worst": {"pairs": "best-vs-worst", "judge": None},
-        "best_worst_rewarded": {"pairs": "best-vs-worst", "reward_model": str(scene.folder / "reward")},
+        "best_worst_rewarded": {"pairs": "best-vs-worst", "reward_model": reward},
     }  # fmt: skip
+    (drawn,) = draw(config, bench, [""], bench.train)
     found = {}
-    with bench_for(config, hard_dpo.NAME, scene.folder / "hard") as bench:
-        (drawn,) = draw(config, bench, [""], bench.train)
-        for name, changes in rules.items():
-            pairing = hard_dpo.make_pairs(config.model_copy(update=changes), bench, drawn)
-            found[name] = {"counts": pairing.counts, "pairs": len(pairing.pairs)}
-            if name == "hard" and pairing.pairs:
-                weights, figures = learn.from_pairs(config, bench, bench.base, pairing.pairs, iteration=1)
-                reload(weights.model)
-                found[name] |= {"steps": figures.steps, "dropped": figures.dropped}
+    for name, changes in rules.items():
+        pairing = hard_dpo.make_pairs(config.model_copy(update=changes), bench, drawn)
+        found[name] = {"counts": pairing.counts}
+        if name == "hard" and pairing.pairs:
+            weights, figures = learn.from_pairs(config, bench, bench.base, pairing.pairs, iteration=1)
+            reload(weights.model)
+            found[name] |= {"steps": figures.steps, "dropped": figures.dropped}
     return found
 
 

@@ -137,6 +137,15 @@ def test_task_of_problems() -> None:
     assert task_of([Problem("x", "?", "1", source="jsonl")]) == "general"
 
 
+def test_a_prompter_reads_its_tokenizers_vocabulary_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = make_tokenizer()
+    prompter, read = Prompter.create(tokenizer), []
+    vocabulary = tokenizer.get_vocab()
+    monkeypatch.setattr(tokenizer, "get_vocab", lambda: read.append(1) or vocabulary)
+    assert prompter.tokenizer_digest == prompter.tokenizer_digest and len(read) == 1
+    assert prompter.tokenizer_digest == tokenizer_digest(tokenizer)
+
+
 def test_tokenizer_digest_is_of_the_content() -> None:
     first, second = make_tokenizer(CHATML), make_tokenizer(CHATML)
     before = tokenizer_digest(first)

@@ -25,7 +25,7 @@ from tutelage.records import Completion, Critique, Role, SamplingParams
 from tutelage.sampling.flows import Flow, together
 from tutelage.sampling.session import SampleRequest
 from tutelage.text.critiques import CritiqueForm, CritiqueText, read_critique, write_critique
-from tutelage.text.prompts import Prompt, tokenizer_digest
+from tutelage.text.prompts import Prompt
 
 Gate = Literal["all", "judged", "oracle"]
 """Which solutions are refined: all (the paper's test mode), those judged wrong by the critic, those that are wrong."""
@@ -80,7 +80,7 @@ def ask_about(
     table: Table, player: str, solution: Completion, request: SampleRequest, *others: Completion
 ) -> SampleRequest:
     """The request with a note where its prompt holds texts of models with another tokenizer."""
-    reader = tokenizer_digest(table.players[player].prompter.tokenizer)
+    reader = table.players[player].prompter.tokenizer_digest
     writers = {c.policy.model for c in (solution, *others) if c.tokenizer_digest != reader}
     return replace(request, note=f"{RETOKENIZED} from {', '.join(sorted(writers))}") if writers else request
 

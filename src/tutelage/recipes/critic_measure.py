@@ -33,7 +33,7 @@ from tutelage.records import Completion, Critique, Policy, Problem, SamplingPara
 from tutelage.sampling.completing import tokenize
 from tutelage.selection.difficulty import NUM_BINS, difficulty_bin, make_groups
 from tutelage.text.critiques import place_of_first_error, solution_steps
-from tutelage.text.prompts import tokenizer_digest
+from tutelage.text.prompts import Prompter
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def measure_on_labelled(
     bench = critic.bench
     stage = digest(["critic-labelled", seed, tries, critic.made_of(), [[s.problem.id, s.text] for s in solutions]])
     player = critic.player(CRITIC)
-    completions = {s.problem.id: given_solution(s, player.prompter.tokenizer, stage) for s in solutions}
+    completions = {s.problem.id: given_solution(s, player.prompter, stage) for s in solutions}
     bench.run.append_many("completions", completions.values())
     flows = [
         (s.problem.id, criticise(Table(s.problem, {CRITIC: player}, stage, seed), completions[s.problem.id],
@@ -130,13 +130,13 @@ def measure_on_labelled(
     return Measured(cases, 0)
 
 
-def given_solution(solution: LabelledSolution, tokenizer: Any, stage: str) -> Completion:
+def given_solution(solution: LabelledSolution, prompter: Prompter, stage: str) -> Completion:
     """A solution that was written elsewhere, as a completion of which no token is a model's here."""
-    ids = tuple(tokenize(tokenizer, solution.text, is_ended=True))
+    ids = tuple(tokenize(prompter.tokenizer, solution.text, is_ended=True))
     problem = solution.problem
     return Completion(
         record_id(stage, problem.id, "given"), problem.id, "answer", Policy("elsewhere"),
-        tokenizer_digest(tokenizer), (), ids, solution.text, ((0, len(ids), "forced"),), (0.0,) * len(ids),
+        prompter.tokenizer_digest, (), ids, solution.text, ((0, len(ids), "forced"),), (0.0,) * len(ids),
         "stop", SamplingParams(), 0, stage=digest([stage, "given"]), note="written elsewhere",
     )  # fmt: skip
 

@@ -25,7 +25,6 @@ from tutelage.records import Completion, SamplingParams, Verdict, record_id, see
 from tutelage.sampling.completing import decode
 from tutelage.sampling.flows import child_request, splice
 from tutelage.text.critiques import judged_steps, solution_steps
-from tutelage.text.prompts import tokenizer_digest
 
 Judge = Callable[[Completion], Verdict]
 MAX_PIECES = 64
@@ -84,7 +83,7 @@ def gold_path(table: Table) -> Path | None:
         return None
     ids = seat.prompter.target_ids(problem)
     whole = Completion(
-        f"gold:{problem.id}", problem.id, "answer", seat.policy, tokenizer_digest(seat.prompter.tokenizer),
+        f"gold:{problem.id}", problem.id, "answer", seat.policy, seat.prompter.tokenizer_digest,
         seat.prompter.render(problem).ids, ids, seat.prompter.target_text(problem), ((0, len(ids), "forced"),),
         (0.0,) * len(ids), "stop", seat.params, table.seed, stage=table.stage,
     )  # fmt: skip
