@@ -38,6 +38,12 @@ def hostile_set() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def random_orders() -> ModuleType:
+    """tests/sandbox/random_orders.py."""
+    return _load("random_orders")
+
+
+@pytest.fixture(scope="session")
 def sandbox_of() -> Iterator[Callable[[str], SandboxServer]]:
     """A function tier -> open sandbox, one of each for all tests; skips where the machine does not have the tier."""
     opened: dict[str, SandboxServer | SandboxUnavailable] = {}
