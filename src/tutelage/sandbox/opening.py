@@ -94,7 +94,7 @@ def _tested(worker: Worker, tier: str) -> Worker:
     if tier == UNSAFE:
         return worker
     try:
-        found = selftest.faults(lambda program, limits: worker.execute(program.encode(), limits))
+        found = selftest.faults(worker.execute)
     except BaseException:
         worker.kill()
         raise

@@ -56,7 +56,7 @@ class SandboxServer:
         Raises:
             RunFailed: the server is closed.
         """
-        return self._execute(program.encode("utf-8", "surrogatepass"), limits, "")
+        return self._execute(program, limits, "")
 
     def run_many(self, programs: Sequence[str], limits: Limits = Limits()) -> list[Execution]:  # noqa: B008 - frozen
         """Run programs on all workers; the executions are in the order of the programs."""
@@ -105,7 +105,7 @@ class SandboxServer:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a sandbox cannot be sent to another process; call open_sandbox there")
 
-    def _execute(self, payload: bytes, limits: Limits, entry: str) -> Execution:
+    def _execute(self, payload: str | bytes, limits: Limits, entry: str) -> Execution:
         if os.getpid() != self._owner:
             raise RunFailed("this sandbox belongs to another process", advice="call open_sandbox in this one")
         worker = self._slots.get()

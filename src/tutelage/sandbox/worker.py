@@ -34,6 +34,8 @@ MAX_RUNS = 2000
 """Runs of one zygote: all its children share an address layout, so it is made anew now and then."""
 SIDE_BYTES = 1 << 14
 STDERR_TAIL = 4096
+PIECE = 1 << 14
+"""Characters or bytes of a payload written at once."""
 ROOT = str(Path(__file__).resolve().parents[2])
 BOOT = "import sys; sys.path.insert(0, sys.argv[2]); import tutelage.sandbox.zygote as z; del sys.path[0]; " \
     "z.main(int(sys.argv[1]))"  # fmt: skip
@@ -102,11 +104,11 @@ class Worker:
             theirs.close()
         self.has_scratch = self._open()
 
-    def execute(self, payload: bytes, limits: Limits, entry: str = "") -> Execution:
+    def execute(self, payload: str | bytes, limits: Limits, entry: str = "") -> Execution:
         """Run a program, or call an entry, in a new child.
 
         Args:
-            payload: the program's source, or what the entry is called with.
+            payload: the program's source, or what the entry is called with; text is sent as UTF-8.
             limits: what it may use.
             entry: an entry of the config; empty runs the payload as a program.
 
@@ -179,7 +181,7 @@ class Worker:
         lines = os.pread(self._stderr, 1 << 16, 0).decode("utf-8", "replace").strip().splitlines()
         return lines[-1][:300] if lines else ""
 
-    def _exchange(self, payload: bytes, limits: Limits, entry: str, streams: Sequence[Stream]) -> Ending:
+    def _exchange(self, payload: str | bytes, limits: Limits, entry: str, streams: Sequence[Stream]) -> Ending:
         run = next(self._ids)
         request = {"event": "run", "id": run, "entry": entry, "limits": limits.to_json()}
         handed = _sealed(payload)
@@ -260,11 +262,16 @@ class _Watch:
             self._deadline = time.monotonic() + END_SECONDS
 
 
-def _sealed(payload: bytes) -> int:
-    """A descriptor that gives `payload` to whoever reads it: a file in memory, so that nobody waits for a reader."""
+def _sealed(payload: str | bytes) -> int:
+    """A descriptor that gives `payload` to whoever reads it: a file in memory, so that nobody waits for a reader.
+
+    It is written piece by piece: the C library keeps twice the largest piece that a thread has held for each thread.
+    """
     descriptor = os.memfd_create("payload")
-    view = memoryview(payload)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    for start in range(0, len(payload), PIECE):
+        piece = payload[start : start + PIECE]
+        view = memoryview(piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else piece)
+        while view:
+            view = view[os.write(descriptor, view) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
