@@ -179,7 +179,8 @@ def check(config: Config) -> None:
             seen=f"learn_from={config.learn_from}, critic={config.critic}, num_refinements={config.num_refinements}",
             expected="a critic and num_refinements of at least 1", advice="name a critic, or take learn_from=sft",
         )  # fmt: skip
-    if config.retrain_critic and (not config.has_repairs or str(config.critic).startswith("server:")):
+    elsewhere = str(config.critic).startswith(("server:", "replay:", "scripted"))
+    if config.retrain_critic and (not config.has_repairs or elsewhere):
         raise InputError(
             "this critic cannot be trained again", seen=f"critic={config.critic}",
             expected="a model whose weights lie on this machine, and num_refinements of at least 1",
