@@ -179,7 +179,7 @@ def check(config: Config) -> None:
             seen=f"learn_from={config.learn_from}, critic={config.critic}, num_refinements={config.num_refinements}",
             expected="a critic and num_refinements of at least 1", advice="name a critic, or take learn_from=sft",
         )  # fmt: skip
-    elsewhere = str(config.critic).startswith(("server:", "replay:", "scripted"))
+    elsewhere = str(config.critic).startswith(("server:", "replay:", "scripted:"))
     if config.retrain_critic and (not config.has_repairs or elsewhere):
         raise InputError(
             "this critic cannot be trained again", seen=f"critic={config.critic}",
