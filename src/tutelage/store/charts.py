@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b58900", "#56b4e9", "#444444")
 GREY = 6
-LEFT, TOP, RIGHT, BOTTOM = 52, 34, 14, 42
+LEFT, TOP, RIGHT, BOTTOM = 52, 34, 18, 42
 LETTER, SWATCH, LINE_HEIGHT = 6.0, 44, 18
 MOST_MARKS = 40
 """Lines of more points are drawn without marks."""
