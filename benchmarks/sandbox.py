@@ -21,6 +21,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,8 @@ def plain(program: str) -> bytes:
     """What a program prints in a fresh interpreter."""
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
     words = [sys.executable, "-c", program]
-    return subprocess.run(words, env=environment, capture_output=True, check=True).stdout
+    with tempfile.TemporaryDirectory() as folder:  # some programs write files
+        return subprocess.run(words, env=environment, cwd=folder, capture_output=True, check=True).stdout
 
 
 def fidelity(sandbox: SandboxServer) -> str:
