@@ -17,7 +17,7 @@ recipes themselves; only the sampling is replayed. Two rows a source:
     a first try on MATH in which none of its texts could be read.
 
 The data lie outside the repository (`real_outputs.py` says which). Only figures are printed. No peer, so no `ratio`.
-`python benchmarks/real_paths.py --json > benchmarks/results/real_paths.jsonl`, about ten minutes of one core.
+`python benchmarks/real_paths.py --json > benchmarks/results/real_paths.jsonl`, about twelve minutes of one core.
 """
 
 from __future__ import annotations
