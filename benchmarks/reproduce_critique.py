@@ -29,16 +29,7 @@ configure_threads()  # before torch is imported, here and in every worker
 
 from cells import read_rows, run_missing  # noqa: E402
 from reproduce_critique_claims import CLAIMS, PREDICTIONS  # noqa: E402
-from reproduce_critique_plan import (  # noqa: E402
-    MORE_SEEDS,
-    PILOT,
-    PILOT_SEEDS,
-    SCALES,
-    SEEDS,
-    Scale,
-    settings_of,
-    sizes_there,
-)
+from reproduce_critique_plan import PILOT, PILOT_SEEDS, SCALES, SEEDS, Scale, settings_of, sizes_there  # noqa: E402
 from reproduce_tables import write_predictions  # noqa: E402
 
 from tutelage.records import digest  # noqa: E402
@@ -68,7 +59,7 @@ class Cell:
     @property
     def key(self) -> str:
         """What tells a cell from others, its settings included: rows of an older plan are not taken for it."""
-        parts: list[Any] = [settings_of(self.scale), self.variant]
+        parts: list[Any] = [settings_of(self.scale, self.kind), self.variant]
         if self.kind == "sizes":
             parts.append(sizes_there())
         return f"{self.kind}/{self.seed}/{digest(parts)}"
@@ -94,15 +85,10 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def all_cells(seeds: list[int], scale: Scale, kinds: list[str], more: bool) -> tuple[list[Cell], list[Cell]]:
-    """The cells that make the critics, and the others; the last parts have one seed.
-
-    Args:
-        more: whether parts that need further seeds get them.
-    """
-    own = {kind: [*seeds, *(MORE_SEEDS.get(kind, ()) if more else ())] for kind in kinds}
-    first = [Cell("critics", seed, scale) for seed in own.get("critics", [])]
-    second = [Cell(kind, seed, scale) for kind in LATER for seed in own.get(kind, [])]
+def all_cells(seeds: list[int], scale: Scale, kinds: list[str]) -> tuple[list[Cell], list[Cell]]:
+    """The cells that make the critics, and the others; the last parts have one seed."""
+    first = [Cell("critics", seed, scale) for seed in seeds if "critics" in kinds]
+    second = [Cell(kind, seed, scale) for kind in LATER if kind in kinds for seed in seeds]
     return first, [*second, *(Cell(kind, 0, scale) for kind in ONCE if kind in kinds)]
 
 
@@ -134,15 +120,13 @@ def main() -> None:
     if name == "full" and not PREDICTIONS.exists():
         parser.error("the effects must be predicted before the study: run --pilot first")
     is_full = name == "full"
-    first, second = all_cells(
-        options.seeds or list(SEEDS_OF[name]), SCALES[name], options.kinds, is_full and not options.seeds
-    )
+    first, second = all_cells(options.seeds or list(SEEDS_OF[name]), SCALES[name], options.kinds)
     if not options.report:
         run_missing(first, run_cell, results, workers=options.workers, tell=told)
         run_missing(second, run_cell, results, workers=options.workers, tell=told)
     import reproduce_critique_report as report
 
-    everything = all_cells(list(SEEDS_OF[name]), SCALES[name], list(KINDS), is_full)
+    everything = all_cells(list(SEEDS_OF[name]), SCALES[name], list(KINDS))
     wanted = {cell.key for cells in everything for cell in cells}
     rows = [row for row in read_rows(results) if row["key"] in wanted]
     if name == "pilot":

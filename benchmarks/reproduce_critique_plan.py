@@ -15,14 +15,12 @@ from typing import Any
 from tutelage.primer import sibling_path
 
 SEEDS, PILOT_SEEDS = (0, 1, 2), (11, 12)
-MORE_SEEDS = {"strategies": (3, 4, 5, 6, 7)}
-"""Further seeds of parts of which the pilot said that more than three and at most eight are needed."""
 QUALITIES = ("exact", "noisy:0.1", "noisy:0.2", "noisy:0.3")
 SIZES = ("tiny", "small", "primer")
 SPLITS = {"easy": "", "hard": "_steps"}
 """Of the scaling cells: problems of one to four steps as in training, and of five and six, of which there are no dev
 problems, so nothing is predicted there."""
-PICTURE = {"test": (24, 1000), "dev": (4, 8)}
+PICTURE = {"test": (12, 1000), "dev": (4, 8)}
 """Of the picture of votes, by split: problems, and samples of each."""
 WORK = Path(tempfile.gettempdir()) / "tutelage-reproduce-critique"
 
@@ -58,14 +56,14 @@ class Scale:
     num_samples: int = 2
     num_refinements: int = 4
     rounds: int = 3
-    sweep: tuple[int, ...] = (8,)
+    sweep: tuple[int, ...] = (1, 4, 8)
     qualities: tuple[str, ...] = QUALITIES
     num_critique: int = 40
     critique_samples: int = 4
     num_tests: int = 4
     ks: tuple[int, ...] = (1, 2, 4)
     talk_train: int = 40
-    levels: int = 10
+    levels: int = 100
     updates: int = 20
     learning_rate: float = 1e-3
     critic_updates: int = 40
@@ -75,7 +73,7 @@ class Scale:
 FULL = Scale()
 PILOT = Scale(
     split="dev", num_greedy=80, num_votes=40, num_judged=40, num_talk=40, num_sizes=40,
-    qualities=("exact", "noisy:0.3"),
+    qualities=("exact", "noisy:0.3"), sweep=(8,), levels=10,
 )  # fmt: skip
 QUICK = Scale(
     split="dev", num_greedy=24, num_votes=8, num_judged=8, num_talk=8, num_sizes=8, num_train=8, num_start=3,
@@ -124,6 +122,16 @@ def sizes_there() -> tuple[str, ...]:
     return tuple(size for size in SIZES if size == "primer" or Path(model_of(size), "config.json").exists())
 
 
-def settings_of(scale: Scale) -> dict[str, Any]:
-    """The scale, as keys of rows hold it."""
-    return asdict(scale)
+OWN = {
+    "sweep": ("sweep",),
+    "levels": ("critics", "rounds", "difficulty"),
+    "ks": ("strategies",),
+    "qualities": ("critics",),
+}
+"""Settings that only some kinds of cells read: changed, they leave the rows of the others as they are."""
+
+
+def settings_of(scale: Scale, kind: str) -> dict[str, Any]:
+    """The scale as far as a kind of cells reads it, as keys of rows hold it."""
+    own = {name: value for name, value in asdict(scale).items() if kind in OWN.get(name, (kind,))}
+    return own | ({"picture": PICTURE[scale.split]} if kind == "votes" else {})

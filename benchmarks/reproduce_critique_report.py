@@ -14,11 +14,12 @@ from typing import Any
 from cells import read_rows
 from reproduce_critique_claims import CLAIMS
 from reproduce_critique_pictures import draw
-from reproduce_critique_plan import COUNTS, FULL, QUALITIES, SIZES, SPLITS
+from reproduce_critique_plan import COUNTS, FULL, QUALITIES, SIZES
 from reproduce_statistics import Rows, decide
 from reproduce_tables import claim_row, claims_table, spread, verdict, write_section
 
 from tutelage.primer import PRIMER_VERSION
+from tutelage.problems.primer import primer_problems, story_of
 
 ROOT = Path(__file__).parent.parent
 TALK = Path(__file__).parent / "results" / "reproduce_critique_talk.jsonl"
@@ -74,7 +75,8 @@ def _setting(rows: Sequence[dict[str, Any]]) -> str:
         f"refinements; every actor is trained for {FULL.updates} updates of 16 at {FULL.learning_rate:g}, every critic "
         f"for {FULL.critic_updates} at {FULL.critic_rate:g} on critiques of {FULL.num_critique} problems. "
         f"{FULL.num_greedy} test problems greedily, {FULL.num_votes} by vote, {FULL.num_judged} x 2 answers for "
-        f"critics. {minutes:.0f} CPU-minutes. In percent: mean ± standard deviation over seeds."
+        f"critics; levels of difficulty by {FULL.levels} samples. {minutes:.0f} CPU-minutes. In percent: mean ± "
+        "standard deviation over seeds."
     )
 
 
@@ -207,10 +209,24 @@ def _why(path: Path, pilot: Path) -> str:
 
 
 def _sizes(stages: Rows) -> str:
+    """By split, and the easy one by the number of steps: unseen lengths leave little to compare."""
+    steps = [len(story_of(problem).steps) for problem in primer_problems("test", FULL.num_sizes)]
+    parts = [
+        ("easy", "1 to 4 steps", None), ("easy", "1 and 2 steps", (1, 2)), ("easy", "3 and 4 steps", (3, 4)),
+        ("hard", "5 and 6 steps", None),
+    ]  # fmt: skip
     rows = []
-    for split in SPLITS:
+    for split, words, counts in parts:
+        kept = [counts is None or count in counts for count in steps]
         for actor in SIZES:
             names = [f"{split}: {actor}+{last}" for last in ("alone", *SIZES)]
             if names[0] in stages:
-                rows.append([f"{split}, {actor}", *(_percent(stages, name) for name in names)])
+                rows.append([f"{words} ({sum(kept)}), {actor}", *(_percent_of(stages, name, kept) for name in names)])
     return _table(("problems, actor", "alone", *(f"critic {size}" for size in SIZES)), rows)
+
+
+def _percent_of(stages: Rows, stage: str, kept: Sequence[bool]) -> str:
+    """Accuracy of a stage on some of its problems, in percent."""
+    found = [row["greedy"]["solved"] for row in stages.get(stage, {}).values()]
+    own = [[int(value) for value, is_kept in zip(solved, kept, strict=True) if is_kept] for solved in found]
+    return spread([100 * statistics.fmean(values) for values in own])
