@@ -11,6 +11,7 @@ import torch
 from tutelage.learning import tree_attention
 from tutelage.learning.batches import Row
 from tutelage.learning.layout import kept_pass, longest_first, with_rows
+from tutelage.learning.policy import TrainablePolicy
 
 
 def line_of_branches(size: int) -> tuple[tuple[Row, ...], ...]:
@@ -64,3 +65,15 @@ def test_a_line_is_laid_out_and_blocked_once():
     assert first is again
     masks = [tree_attention.mask_for(batch.ends) for batch in (first, again)]
     assert masks[0].blocks is masks[1].blocks
+
+
+def test_layouts_are_forgotten_after_an_update_and_are_fit_for_gradients_whoever_asked_first(llama, settings):
+    policy = TrainablePolicy.open(llama, settings())
+    rows = [(Row((*range(10, 40), *(other,) * 8), 30, (1.0,) * 8),) for other in range(6)]
+    kept_pass.cache_clear()
+    with torch.inference_mode():
+        policy.score(rows)
+    made = kept_pass.cache_info()
+    stats = policy.update(rows, lambda _, sums: -sums.sum(), learning_rate=0.0)
+    assert stats.packing == "tree" and stats.grad_norm > 0
+    assert (made.currsize, kept_pass.cache_info().currsize) == (1, 0)

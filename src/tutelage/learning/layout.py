@@ -345,5 +345,9 @@ def paths_of(line: Line) -> Iterator[tuple[Row, NDArray[np.int64]]]:
 
 @lru_cache(maxsize=64)
 def kept_pass(lines: tuple[Line, ...]) -> Pass:
-    """As `make_pass`, made once where an update computes what its reference computed just before."""
-    return make_pass(lines)
+    """As `make_pass`, made once where an update computes what its reference computed just before.
+
+    What is kept is forgotten after each update: a layout and its blocks of attention take about 400 bytes a token.
+    """
+    with torch.inference_mode(False):  # an update needs these tensors for its gradients, whoever asked for them first
+        return make_pass(lines)

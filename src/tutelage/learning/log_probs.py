@@ -266,7 +266,8 @@ class LogProbScorer:
         vocab_size = len(head.linear.weight)
         numbers = min(count, max(1, self.max_logits // vocab_size)) * vocab_size
         if self.device.type == "cpu" and len(self._space) < numbers:
-            self._space = torch.empty(numbers, dtype=torch.float32)
+            with torch.inference_mode(False):  # outside of that mode it could not be written to again
+                self._space = torch.empty(numbers, dtype=torch.float32)
         return self._space if self.device.type == "cpu" else None
 
     def _logprobs_of_logits(self, batch: Pass) -> Tensor:

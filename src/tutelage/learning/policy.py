@@ -257,6 +257,7 @@ class TrainablePolicy:
                         advice="lower learning_rate; the last checkpoint is kept",
                     )
                 loss.backward()
+        kept_pass.cache_clear()
         norm = self.optimizer.update(learning_rate)
         self.updates += 1
         tokens = sum(row.num_fed for rows in items for row in rows)
