@@ -350,13 +350,27 @@ def test_progressive_accuracy_by_hand() -> None:
 def test_remarks_say_what_matters_first() -> None:
     curve = {"problems": 5, "cumulative": 0.6, "windowed": 1.0, "window": 2}
     stop = {"nodes": 6, "too_early": 1, "too_late": 2, "no_matter": 1}
-    flow = {"progressive": curve, "nodes": {"stop": stop}, "flow_before": {"accuracy": 0.25}, "flow_after": None}
+    chunks = [{"chunk": 1, "nodes": 4, "agree": 3}, {"chunk": 2, "nodes": 3, "agree": 1}]
+    answer = {"nodes": 7, "main_right": 1, "rollout_right": 2, "agree": 4, "by_chunk": chunks}
+    nodes = {"stop": stop, "answer": answer}
+    flow = {"progressive": curve, "nodes": nodes, "flow_before": {"accuracy": 0.25}, "flow_after": None}
+    flow["nodes_without_another_chunk"] = 5
     assert flow_report.remarks({**flow, "unreadable_decisions": 0}) == [
         "the flow on the stream, before learning from each problem: 60.0% of 5 problems, 100.0% of the last 2",
         "the flow on the evaluation data: 25.0% untrained",
         "Stop, at 6 decisions: 1 too early, 2 too late, 1 that did not matter",
+        "Answer, at 7 chunks that were written anew: 1 times only the first way came out right, 2 times only the new "
+        "one, most often at chunk 2; 5 more chunks gave no other text",
     ]
     assert "3 replies" in flow_report.remarks({**flow, "unreadable_decisions": 3})[-1]
+
+
+def test_what_to_do_with_a_flow_names_its_chunks() -> None:
+    (_, measured), (_, compiled) = flow_report.next_steps("primer", "primer:train?n=9", {"chunk_tokens": 8})
+    assert measured.format(folder="RUN").split()[:3] == ["tutelage", "eval", "RUN/checkpoints/answer"]
+    assert compiled.format(folder="RUN") == (
+        "tutelage run compile model=primer data='primer:train?n=9' flow=RUN/checkpoints chunk_tokens=8"
+    )
 
 
 def node(role: str, said: str, main: str, other: str, place: int = 0) -> FlowNode:

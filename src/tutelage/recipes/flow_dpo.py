@@ -27,7 +27,7 @@ from tutelage.errors import NothingToLearn
 from tutelage.learning.named_adapters import NamedAdapters
 from tutelage.recipes import flow_report, stages
 from tutelage.recipes.bench import Bench, Weights
-from tutelage.recipes.flow_config import Config
+from tutelage.recipes.flow_config import Config, FlowChunks
 from tutelage.recipes.flow_prompts import StopPrompter
 from tutelage.recipes.flow_records import ROLES, FlowNode, FlowTree, GrownTree, RoleName
 from tutelage.recipes.flow_updates import SCRATCH, FlowUpdate, Updater
@@ -187,7 +187,10 @@ def finish(config: Config, bench: Bench, report: ReportBuilder, extra: dict[str,
         "nodes": flow_report.node_statistics(nodes),
         **flow_report.growth(trees, updates),
     }
-    made = {"weights": "answer"} if config.train else {}
+    made: dict[str, Any] = {}
+    if config.train:
+        chunks = config.model_dump(include=set(FlowChunks.model_fields), exclude_defaults=True)
+        made = {"weights": "answer", "next_steps": flow_report.next_steps(config.model, config.data, chunks)}
     whole = {**report.finish(), **made, "flow": flow, "remarks": flow_report.remarks(flow)}
     bench.run.write_report(whole)
     return whole

@@ -5,6 +5,7 @@ Pure functions of the recorded trees, nodes and updates, so that a resumed run r
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -53,7 +54,7 @@ def progressive(trees: Sequence[FlowTree], *, window: int) -> dict[str, Any]:
 
 def remarks(flow: Mapping[str, Any]) -> list[str]:
     """What a reader should know first, in sentences, from the flow's part of the report."""
-    curve, stop = flow["progressive"], flow["nodes"]["stop"]
+    curve, stop, answer = flow["progressive"], flow["nodes"]["stop"], flow["nodes"]["answer"]
     told = []
     if curve["problems"]:
         told.append(
@@ -71,12 +72,38 @@ def remarks(flow: Mapping[str, Any]) -> list[str]:
             f"Stop, at {stop['nodes']} decisions: {stop['too_early']} too early, {stop['too_late']} too late, "
             f"{stop['no_matter']} that did not matter"
         )
+    if answer["nodes"]:
+        most = max(answer["by_chunk"], key=lambda row: row["nodes"] - row["agree"])
+        told.append(
+            f"Answer, at {answer['nodes']} chunks that were written anew: {answer['main_right']} times only the first "
+            f"way came out right, {answer['rollout_right']} times only the new one, most often at chunk "
+            f"{most['chunk']}; {flow['nodes_without_another_chunk']} more chunks gave no other text"
+        )
     if flow["unreadable_decisions"]:
         told.append(
             f"{flow['unreadable_decisions']} replies of Stop were neither yes nor no and counted as no: "
             "stop_decision=compare takes the likelier of the two"
         )
     return told
+
+
+def next_steps(model: str, data: str, chunks: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What to do with a trained flow; `{folder}` stands for the run's.
+
+    Args:
+        model: the base model.
+        data: the problems of the run.
+        chunks: the settings of chunks and of Stop, which a later recipe must share.
+    """
+    shared = " ".join(f"{name}={value}" for name, value in chunks.items())
+    said = shlex.quote(data.replace("{", "{{").replace("}", "}}"))
+    return [
+        ("measure Answer alone in other ways", f"tutelage eval {{folder}}/checkpoints/answer --data {said} -s maj@8"),
+        (
+            "make one model of what the flow writes",
+            f"tutelage run compile model={shlex.quote(model)} data={said} flow={{folder}}/checkpoints {shared}",
+        ),
+    ]
 
 
 def node_statistics(nodes: Iterable[FlowNode]) -> dict[str, Any]:
