@@ -115,13 +115,13 @@ def test_rehearsal_on_real_seeds_and_architectures(tmp_path: Path, kind, shared_
     assert len(load_problems(f"jsonl:{tmp_path}/run/synthesized.jsonl")) == counts["kept"]
 
 
-SCRIPT = '''
+SCRIPT = """
 COPY = {copy!r}
 def answer(request):
     if request.role == "problem":
         return {items!r}
     return {solution}
-'''
+"""
 
 
 def scripted(folder: Path, items: str, solution: str = "'Final answer: 7'", copy: str = "") -> str:

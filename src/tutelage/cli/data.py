@@ -55,7 +55,10 @@ def check(
     near: Annotated[
         float | None,
         typer.Option(
-            "--near", min=0, max=1, show_default="0.8, where the extra synthesis is installed",
+            "--near",
+            min=0,
+            max=1,
+            show_default="0.8, where the extra synthesis is installed",
             help="ROUGE-L F above which two questions with the same numbers are one; 1 does not look for them.",
         ),
     ] = None,

@@ -104,7 +104,15 @@ class ProgramSettings(Settings):
 
     max_programs: int = setting(4, "Most programs of one solution of style mixed.", ge=1, le=64)
     program_seconds: float = setting(5.0, "Time that one program may take, by the clock.", unit="seconds", gt=0)
+    program_cpu: float | None = setting(
+        None, "Processor time that one program may take; none is `program_seconds`.", unit="seconds", gt=0
+    )
     program_memory: float = setting(1.0, "Memory that one program may take.", unit="GiB", gt=0)
+    program_threads: int = setting(32, "Threads of one program; a second process is always refused.", ge=1)
+    program_file_size: float = setting(8.0, "Largest file that one program may write.", unit="MiB", gt=0)
+    program_scratch: float = setting(16.0, "All files of one program together.", unit="MiB", gt=0)
+    program_files: int = setting(256, "Files and folders of one program.", ge=1)
+    program_output: float = setting(64.0, "What one program may print, and as much on stderr.", unit="KiB", gt=0)
     program_workers: int = setting(1, "Programs that run at once; one a core at most.", ge=1, le=256)
     sandbox: str = setting("auto", "Tier of the sandbox that holds programs (docs/sandbox.md); auto takes the first.")
 

@@ -32,7 +32,7 @@ DecidedBy = Literal[
     "too_long", "string", "rational", "algebra", "modular", "numeric", "structure", "malformed", "text", "choice",
     "undecided",
 ]  # fmt: skip
-RULES_VERSION = "3"
+RULES_VERSION = "4"
 """Changes whenever a verdict may change."""
 
 _MAYBE_LETTERS = (None, "latex", "text")

@@ -21,12 +21,27 @@ from tutelage.text.programs import Style
 
 def open_runner(config: ProgramSettings, run: Run) -> ProgramRunner:
     """What runs programs under these settings; close it. The sandbox is opened when the first program comes."""
-    limits = Limits(
-        wall_seconds=config.program_seconds, cpu_seconds=config.program_seconds,
-        memory_bytes=int(config.program_memory * (1 << 30)),
-    )  # fmt: skip
     workers = config.program_workers
-    return ProgramRunner(run, partial(open_sandbox, tier=config.sandbox, workers=workers), limits, workers=workers)
+    opening = partial(open_sandbox, tier=config.sandbox, workers=workers)
+    return ProgramRunner(run, opening, limits_of(config), workers=workers)
+
+
+def limits_of(config: ProgramSettings) -> Limits:
+    """The limits of one program, in seconds, bytes and counts.
+
+    Raises:
+        InputError: a limit is beyond all measure.
+    """
+    return Limits(
+        wall_seconds=config.program_seconds,
+        cpu_seconds=config.program_cpu or config.program_seconds,
+        memory_bytes=int(config.program_memory * 2**30),
+        processes=config.program_threads,
+        file_bytes=int(config.program_file_size * 2**20),
+        scratch_bytes=int(config.program_scratch * 2**20),
+        scratch_files=config.program_files,
+        output_bytes=int(config.program_output * 2**10),
+    )
 
 
 def sample_styled(
