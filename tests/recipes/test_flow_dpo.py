@@ -366,8 +366,10 @@ def test_remarks_say_what_matters_first() -> None:
 
 
 def test_what_to_do_with_a_flow_names_its_chunks() -> None:
-    (_, measured), (_, compiled) = flow_report.next_steps("primer", "primer:train?n=9", {"chunk_tokens": 8})
-    assert measured.format(folder="RUN").split()[:3] == ["tutelage", "eval", "RUN/checkpoints/answer"]
+    (_, measured), (_, compiled) = flow_report.next_steps(
+        "primer", "primer:train?n=9", "jsonl:a{b}.jsonl", {"chunk_tokens": 8}
+    )
+    assert measured.format(folder="RUN") == ("tutelage eval RUN/checkpoints/answer --data 'jsonl:a{b}.jsonl' -s maj@8")
     assert compiled.format(folder="RUN") == (
         "tutelage run compile model=primer data='primer:train?n=9' flow=RUN/checkpoints chunk_tokens=8"
     )

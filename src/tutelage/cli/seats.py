@@ -17,7 +17,7 @@ from tutelage.cli.splits import Splits
 from tutelage.errors import InputError, ModelError
 from tutelage.models.loading import load_tokenizer, resolve_device
 from tutelage.problems.files import read_rows
-from tutelage.recipes.bench import Weights
+from tutelage.recipes.bench import ELSEWHERE, Weights
 from tutelage.recipes.rehearsal import rehearsal_script
 from tutelage.records import Policy, Problem, digest
 from tutelage.sampling.session import SamplerSession
@@ -62,7 +62,7 @@ def guest_config(config: Any, name: str) -> Any:
     kind, _, where = name.partition(":")
     if kind == "local" and where:
         return guest_config(config.model_copy(update={"sampler": "local"}), where)
-    if kind in ("server", "replay", "scripted"):
+    if name.startswith(ELSEWHERE):
         return config.model_copy(update={"sampler": name})
     return config if name == config.model else config.model_copy(update={"model": name, "prompt": "auto"})
 

@@ -22,6 +22,10 @@ from tutelage.text.prompts import Prompter
 Work = Literal["sampling", "learning", "grading", "other"]
 
 
+ELSEWHERE = ("server:", "replay:", "scripted:")
+"""How the names of those begin who answer in a model's place: they have no weights here that could be trained."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """Where a policy's weights lie, and how they came to be.

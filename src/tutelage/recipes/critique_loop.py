@@ -36,7 +36,7 @@ from tutelage.config.settings import (
 from tutelage.errors import InputError, NothingToLearn
 from tutelage.evaluation.plays import ACTOR, CRITIC, Table
 from tutelage.recipes import learn
-from tutelage.recipes.bench import Bench, Weights
+from tutelage.recipes.bench import ELSEWHERE, Bench, Weights
 from tutelage.recipes.critique_loop_data import Harvest, harvest, start_examples
 from tutelage.recipes.critique_loop_report import (
     Levels,
@@ -179,7 +179,7 @@ def check(config: Config) -> None:
             seen=f"learn_from={config.learn_from}, critic={config.critic}, num_refinements={config.num_refinements}",
             expected="a critic and num_refinements of at least 1", advice="name a critic, or take learn_from=sft",
         )  # fmt: skip
-    elsewhere = str(config.critic).startswith(("server:", "replay:", "scripted:"))
+    elsewhere = str(config.critic).startswith(ELSEWHERE)
     if config.retrain_critic and (not config.has_repairs or elsewhere):
         raise InputError(
             "this critic cannot be trained again", seen=f"critic={config.critic}",

@@ -190,7 +190,8 @@ def finish(config: Config, bench: Bench, report: ReportBuilder, extra: dict[str,
     made: dict[str, Any] = {}
     if config.train:
         chunks = config.model_dump(include=set(FlowChunks.model_fields), exclude_defaults=True)
-        made = {"weights": "answer", "next_steps": flow_report.next_steps(config.model, config.data, chunks)}
+        steps = flow_report.next_steps(config.model, config.data, config.eval_data or "DATA", chunks)
+        made = {"weights": "answer", "next_steps": steps}
     whole = {**report.finish(), **made, "flow": flow, "remarks": flow_report.remarks(flow)}
     bench.run.write_report(whole)
     return whole

@@ -87,21 +87,27 @@ def remarks(flow: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def next_steps(model: str, data: str, chunks: Mapping[str, Any]) -> list[tuple[str, str]]:
+def next_steps(model: str, data: str, held_out: str, chunks: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What to do with a trained flow; `{folder}` stands for the run's.
 
     Args:
         model: the base model.
-        data: the problems of the run.
+        data: the problems that were practised on.
+        held_out: the problems to measure on.
         chunks: the settings of chunks and of Stop, which a later recipe must share.
     """
     shared = " ".join(f"{name}={value}" for name, value in chunks.items())
-    said = shlex.quote(data.replace("{", "{{").replace("}", "}}"))
+    model, data, held_out = (
+        shlex.quote(word.replace("{", "{{").replace("}", "}}")) for word in (model, data, held_out)
+    )
     return [
-        ("measure Answer alone in other ways", f"tutelage eval {{folder}}/checkpoints/answer --data {said} -s maj@8"),
+        (
+            "measure Answer alone in other ways",
+            f"tutelage eval {{folder}}/checkpoints/answer --data {held_out} -s maj@8",
+        ),
         (
             "make one model of what the flow writes",
-            f"tutelage run compile model={shlex.quote(model)} data={said} flow={{folder}}/checkpoints {shared}",
+            f"tutelage run compile model={model} data={data} flow={{folder}}/checkpoints {shared}",
         ),
     ]
 

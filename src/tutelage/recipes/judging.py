@@ -18,7 +18,7 @@ from tutelage.config.settings import Settings, setting
 from tutelage.errors import ModelError, RunFailed
 from tutelage.evaluation.judge_flows import JUDGE, Opinion, rate
 from tutelage.evaluation.plays import Table
-from tutelage.recipes.bench import Bench
+from tutelage.recipes.bench import ELSEWHERE, Bench
 from tutelage.recipes.flow_stage import run_flows
 from tutelage.recipes.strategy_stage import Seat
 from tutelage.records import Completion, Problem, SamplingParams, Score, digest
@@ -66,7 +66,7 @@ def judge_path(name: str) -> str:
     if name.startswith("local:"):
         return "local:" + judge_path(name.removeprefix("local:"))
     folder = Path(name)
-    if name.startswith("server:") or not (folder / "run.json").is_file():
+    if name.startswith(ELSEWHERE) or not (folder / "run.json").is_file():
         return name
     known = ("config.json", "adapter_config.json")
     found = [path for path in (folder / "checkpoints").glob("it*") if any((path / file).is_file() for file in known)]
