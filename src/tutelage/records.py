@@ -173,7 +173,8 @@ class Completion(Record):
     `token_ids` are all tokens after `prompt_ids`, the end token included; `token_logprobs` (natural log, of the
     untempered model distribution, one per token, 0.0 for tokens the model did not write); `segments` says who wrote
     which half-open span [start, end) of `token_ids`: only `model` spans may enter a loss. `parent_id` is the
-    completion that this one continues or answers, `branch_position` the number of the parent's tokens kept.
+    completion that this one continues, answers or was joined of; `branch_position` the number of the parent's tokens
+    kept, where it continues it.
     """
 
     id: str

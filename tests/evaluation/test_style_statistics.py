@@ -22,6 +22,7 @@ def test_styles_are_compared_on_the_problems_that_all_have() -> None:
 def test_three_styles_make_three_pairs_and_none_makes_nothing() -> None:
     made = style_statistics({"cot": {"a": 1.0}, "pot": {"a": 0.0}, "mixed": {"a": 1.0}})
     assert len(made["pairs"]) == 12 and made["pairs"]["pot wrong, mixed right"] == 1
+    assert list(style_statistics({"any": {"a": 1.0}, "cot": {"a": 0.0}})["accuracy"]) == ["cot", "any"]
     assert style_statistics({}) == {"n": 0, "accuracy": {}, "pairs": {}}
 
 

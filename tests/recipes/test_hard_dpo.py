@@ -97,6 +97,28 @@ def test_every_stage_runs_on_a_real_architecture(tmp_path, kind, source, request
     AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoints" / "it1")
 
 
+PROGRAMMER = """
+def answer(request):
+    good = request.metadata["answer"]
+    if request.params.temperature == 0 or "Python program" in request.prompt_text:
+        return f"```python\\nprint({good})\\n```\\n"
+    return "Final answer: 1000"
+"""
+
+
+def test_programs_are_run_where_pairs_teach_to_write_them(tmp_path, tiny_model_dir, hard_config) -> None:
+    changes = scripted(tmp_path, 1)
+    (tmp_path / "script.py").write_text(PROGRAMMER)
+    changes |= {"diversity_samples": 2, "styles": ["cot", "pot"], "max_new_tokens": 200}
+    report = run(hard_config(model=str(tiny_model_dir("llama")), **changes), tmp_path / "run")
+    assert report["iterations"][1]["pairing"]["cot_wrong_pot_right"] > 0
+    before, after = report["styles"]["iterations"]
+    found = {style: shown["accuracy"] for style, shown in after["accuracy"].items()}
+    assert found == {"any": 1.0, "cot": 0.0, "pot": 1.0}, "prose's prompt, its programs run and not run; programs"
+    assert report["iterations"][1]["greedy"]["accuracy"] == 1.0 and before["written"]["any"]["programs"] == {"ok": 3}
+    assert report["hard"]["by_difficulty"][0]["pass_rate"] == [0.0, 0.0], "samples are wrong prose here"
+
+
 @pytest.mark.parametrize("share, message", [(1, "no problem is hard"), (100, "no problem is hard")])
 def test_no_hard_problem_is_told(tmp_path, tiny_model_dir, hard_config, share, message) -> None:
     changes = scripted(tmp_path, share)

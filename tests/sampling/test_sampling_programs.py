@@ -119,6 +119,17 @@ def test_a_program_alone_is_the_whole_solution(open_runner: Any) -> None:
     assert bare.completion.text == "a=5\nprint(a)\n```output\na\n```\n" and bare.value == "a"
 
 
+def test_programs_that_nobody_asked_for_are_run_too(open_runner: Any) -> None:
+    (made,) = walk(talk(PROGRAM, DONE), open_runner(FakeSandbox()), request(), style="any")
+    assert made.completion.text == PROGRAM + OUTPUT + DONE and made.completion.note == "programs: ok"
+    (alone,) = walk(talk(PROGRAM[5:], "never read"), open_runner(FakeSandbox()), request("s"), style="any")
+    assert alone.completion.text == PROGRAM[5:] + OUTPUT and alone.completion.finish_reason == "stop"
+    (bare,) = walk(talk("print(7)"), open_runner(FakeSandbox()), request("q"), style="any")
+    assert bare.completion.text == "print(7)\n```output\n7\n```\n" and bare.value == "7"
+    (prose,) = walk(talk("It is 4."), open_runner(FakeSandbox()), request("r"), style="any")
+    assert prose.completion.text == "It is 4." and not prose.executions
+
+
 def test_prose_is_left_alone(open_runner: Any) -> None:
     sandbox = FakeSandbox()
     (made,) = walk(talk("Two and two. Final answer: 4"), open_runner(sandbox), request())

@@ -32,7 +32,7 @@ def test_branches_and_refinements_do_not_count() -> None:
         sample(1),
         sample(0),
         sample(0),
-        replace(sample(2), parent_id="c0"),
+        replace(sample(2), parent_id="c0", branch_position=1),
         replace(sample(3), role="refinement"),
         replace(sample(4), role="program"),
         sample(5),
@@ -43,6 +43,12 @@ def test_branches_and_refinements_do_not_count() -> None:
     # c5 could not be judged by us and c6 not at all: they are samples, but do not enter the rate.
     assert made == Group("p", Policy("m"), 2, ("c0", "c1", "c4", "c5", "c6"), 1, 3)
     assert made.pass_rate == pytest.approx(1 / 3)
+
+
+def test_a_solution_that_was_joined_of_pieces_counts() -> None:
+    joined = [replace(sample(n), parent_id=f"piece{n}", note="programs: ok") for n in range(4)]
+    (made,) = make_groups(joined, [verdict(n, "correct" if n < 1 else "incorrect") for n in range(4)])
+    assert made.pass_rate == pytest.approx(1 / 4) and len(made.completion_ids) == 4
 
 
 def test_one_group_for_each_problem_and_policy() -> None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import field_validator, model_validator
 from rich import box
@@ -39,6 +39,7 @@ from tutelage.recipes.vote_report import vote_report
 from tutelage.records import OUTCOMES, SamplingParams
 from tutelage.store.disk import replace_file
 from tutelage.store.evaluation_charts import curves_chart, votes_chart
+from tutelage.text.programs import Asked
 
 RECIPE = "eval"
 
@@ -66,9 +67,10 @@ class EvalSettings(FlowChunks, ProgramSettings, ModelSettings, SamplerSettings, 
     stop: str | None = setting(
         None, "Stop adapter of the strategy flow; none takes the folder `stop` beside the model's folder."
     )
-    style: Literal["cot", "pot", "mixed"] = setting(
-        "cot", "What is asked for: prose, a program, or prose with programs; programs run in the sandbox."
-    )
+    style: Asked = setting(
+        "cot", "What is asked for: prose (`cot`), a program (`pot`), prose with programs (`mixed`), or as for prose with what "
+        "programs come run all the same (`any`); programs run in the sandbox.",
+    )  # fmt: skip
     curve: bool = setting(
         False, "Also the value for every smaller k, from the same samples, as data and drawn (the option --curve)."
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
-from tutelage.text.programs import STYLES, Style, read_solution, statuses
+from tutelage.text.programs import STYLES, Asked, read_solution, statuses
 
 Values = Mapping[str, float]
 """Value by problem id, in [0, 1]."""
 
 
-def style_statistics(by_style: Mapping[Style, Values], kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
+def style_statistics(by_style: Mapping[Asked, Values], kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Accuracy by style, and for every two styles on how many problems which of them is right.
 
     Only problems that all styles have count, so that styles are compared on the same.
@@ -26,7 +26,7 @@ def style_statistics(by_style: Mapping[Style, Values], kinds: Mapping[str, str] 
         `{n, accuracy: {style: share}, pairs: {"cot wrong, pot right": count, ...}}`, and `by_kind` where kinds are
         given. A value above 0.5 is right.
     """
-    names = [style for style in STYLES if style in by_style]
+    names = [style for style in get_args(Asked) if style in by_style]
     shared = set.intersection(*(set(by_style[style]) for style in names)) if names else set()
     order = [name for name in by_style[names[0]] if name in shared] if names else []
     ordered = {style: by_style[style] for style in names}
@@ -39,7 +39,7 @@ def style_statistics(by_style: Mapping[Style, Values], kinds: Mapping[str, str] 
     return whole
 
 
-def _table(by_style: Mapping[Style, Values], problems: list[str]) -> dict[str, Any]:
+def _table(by_style: Mapping[Asked, Values], problems: list[str]) -> dict[str, Any]:
     right = {style: [by_style[style][name] > 0.5 for name in problems] for style in by_style}
     pairs: dict[str, int] = {}
     for first, second in itertools.combinations(right, 2):

@@ -15,7 +15,10 @@ from typing import Any
 from tutelage.evaluation.metrics import answer_key
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench, Weights
+from tutelage.recipes.program_stage import sample_styled
+from tutelage.recipes.styles import styled
 from tutelage.records import Completion, SamplingParams, Verdict
+from tutelage.sampling.executing import ProgramRunner
 from tutelage.selection.difficulty import NUM_BINS, difficulty_bin, make_groups
 from tutelage.selection.paths import path_of
 
@@ -63,13 +66,25 @@ def spread_of(completions: Sequence[Completion], verdicts: Mapping[str, Verdict]
     return found
 
 
-def measure_spread(config: Any, bench: Bench, weights: Weights, *, name: str) -> dict[str, Spread]:
-    """The spread of `diversity_samples` answers to each test problem, at the temperature of the votes."""
+def measure_spread(
+    config: Any, bench: Bench, weights: Weights, *, name: str, runner: ProgramRunner | None = None
+) -> dict[str, Spread]:
+    """The spread of `diversity_samples` answers to each test problem, at the temperature of the votes.
+
+    Args:
+        runner: runs the programs that are written; without it none is run.
+    """
     problems = bench.test[: config.eval_sample_limit]
     params = SamplingParams(temperature=config.eval_temperature, max_new_tokens=config.max_new_tokens)
     plan = stages.SamplingPlan(name, params, config.diversity_samples, config.seed)
-    completions = stages.sample(bench, weights, problems, plan)
-    return spread_of(completions, stages.grade(bench, problems, completions, name=f"{name}-grade"))
+    if runner is None:
+        completions, asked = stages.sample(bench, weights, problems, plan), bench
+    else:
+        completions = sample_styled(
+            bench, weights, problems, plan, style="any", runner=runner, max_programs=config.max_programs
+        )
+        asked = styled(bench, "any")
+    return spread_of(completions, stages.grade(asked, problems, completions, name=f"{name}-grade"))
 
 
 def spread_by_difficulty(before: Mapping[str, Spread], after: Mapping[str, Spread]) -> list[dict[str, Any]]:

@@ -38,13 +38,15 @@ from tutelage.config.settings import (
 )
 from tutelage.errors import NothingToLearn
 from tutelage.recipes import learn
-from tutelage.recipes.bench import Bench
+from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.estimate import Workload
 from tutelage.recipes.judging import JudgeSettings, as_scores, judge_scores, open_judge
 from tutelage.recipes.measure import measure
 from tutelage.recipes.path_drawing import Drawn, draw, examples_of_paths, paths_by_problem
+from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.scoring import open_reader
+from tutelage.recipes.style_report import measure_styles
 from tutelage.recipes.styles import styled_examples
 from tutelage.recipes.weighing import DynamicLossSettings
 from tutelage.records import Completion, Example, Problem, Score
@@ -76,7 +78,9 @@ class Config(
     temperature: float = setting(0.7, "Temperature of these.", source=f"{RFT}: 0.7", gt=0, le=5)
     top_p: float = setting(1.0, "Nucleus of sampling.", gt=0, le=1)
     max_new_tokens: int = setting(256, "Longest solution.", unit="tokens", source=f"{RFT}, code: 256", ge=1)
-    styles: list[Style] = setting(["cot"], "What is asked for: cot (prose), pot (a program), mixed.")
+    styles: list[Style] = setting(
+        ["cot"], "What is asked for: cot (prose), pot (a program), mixed; where programs are, each style is measured."
+    )
     max_paths: int | None = setting(
         None, "Most paths of a problem, by the talk's rule; none takes RFT's rule, one path a key.",
         source="the 360 talk: about 7.8 kept", ge=1,
@@ -120,7 +124,9 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
         NothingToLearn: no sampler wrote a right solution that passed the filters.
     """
     report = ReportBuilder(NAME, config, bench)
-    report.add(measure(config, bench, bench.base, IterationReport(0)))
+    untrained = IterationReport(0)
+    styles = [measured(config, bench, bench.base, untrained)]
+    report.add(untrained)
     drawn = draw(config, bench, config.writers, bench.train)
     for one in drawn:
         report.count(one.verdicts.values())
@@ -129,13 +135,25 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     examples, again = learnt_from(config, bench, drawn, kept)
     bench.run.append_many("examples", examples)
     weights, figures = learn.from_examples(config, bench, bench.base, examples)
-    report.add(measure(config, bench, weights, figures))
+    styles.append(measured(config, bench, weights, figures))
+    report.add(figures)
     card = card_of(config, drawn, found, kept) | {
         "left_out": left_out, "tokenized_again": again, "examples": dict(Counter(e.origin for e in examples)),
     }  # fmt: skip
     whole = {**report.finish(), "paths": card}
+    if all(styles):
+        whole["styles"] = {"iterations": styles}
     bench.run.write_report(whole)
     return whole
+
+
+def measured(config: Config, bench: Bench, weights: Weights, figures: IterationReport) -> dict[str, Any]:
+    """Step 6 for one model: fills in `figures`; what the report says of styles, empty for prose alone."""
+    if config.styles == ["cot"]:
+        measure(config, bench, weights, figures)
+        return {}
+    with open_runner(config, bench.run) as runner:
+        return measure_styles(config, bench, weights, runner, figures, config.styles)
 
 
 Found = Mapping[str, Mapping[str, Sequence[Path]]]

@@ -44,8 +44,10 @@ from tutelage.recipes.estimate import Workload
 from tutelage.recipes.judging import JudgeSettings, judge_scores, open_judge
 from tutelage.recipes.measure import measure
 from tutelage.recipes.path_drawing import Drawn, draw
+from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.scoring import open_reader
+from tutelage.recipes.style_report import measure_styles
 from tutelage.records import Completion
 from tutelage.selection.difficulty import make_groups
 from tutelage.selection.hard_pairs import PAIR_TYPES, HardPairs, PairType, best_versus_worst, hard_pairs, stage_of
@@ -68,7 +70,10 @@ class Config(
     temperature: float = setting(0.7, "Temperature of these.", gt=0, le=5)
     top_p: float = setting(1.0, "Nucleus of sampling.", gt=0, le=1)
     max_new_tokens: int = setting(512, "Longest solution.", unit="tokens", ge=1)
-    styles: list[Style] = setting(["cot"], "What is asked for: cot (prose), pot (a program), mixed.")
+    styles: list[Style] = setting(
+        ["cot"], "What is asked for: cot (prose), pot (a program), mixed; where programs are, each style is measured and "
+        "prose's prompt with what programs come run.",
+    )  # fmt: skip
     types: list[PairType] = setting(list(PAIR_TYPES), "Which types of hard pairs are made.", source="the 360 talk")
     pairs_per_problem: int = setting(4, "Most pairs of a hard problem.", ge=1)
     reward_model: str | None = setting(
@@ -113,10 +118,11 @@ class Config(
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on the test problems: its report, and how its answers spread."""
+    """One model on the test problems: its report, how its answers spread, and its styles where programs are learnt."""
 
     figures: IterationReport
     spread: Mapping[str, Spread]
+    styles: Mapping[str, Any] | None = None
 
 
 def run(config: Config, bench: Bench) -> dict[str, Any]:
@@ -139,6 +145,8 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     after = measured(config, bench, weights, figures)
     report.add(after.figures)
     whole = {**report.finish(), "hard": card_of(config, before, after)}
+    if after.styles is not None:
+        whole["styles"] = {"iterations": [before.styles, after.styles]}
     bench.run.write_report(whole)
     return whole
 
@@ -175,11 +183,20 @@ def judged(config: Config, bench: Bench, completions: Sequence[Completion]) -> d
 
 
 def measured(config: Config, bench: Bench, weights: Weights, figures: IterationReport) -> Measured:
-    """Step 5 for one model."""
-    measure(config, bench, weights, figures)
-    if not config.diversity_samples:
-        return Measured(figures, {})
-    return Measured(figures, measure_spread(config, bench, weights, name=f"it{figures.iteration}-spread"))
+    """Step 5 for one model.
+
+    A pair of two styles teaches to answer prose's prompt by a program; so where programs are sampled, those that come
+    are run, and the styles asked for are measured one by one too.
+    """
+    name = f"it{figures.iteration}-spread"
+    if config.styles == ["cot"]:
+        measure(config, bench, weights, figures)
+        return Measured(figures, measure_spread(config, bench, weights, name=name) if config.diversity_samples else {})
+    with open_runner(config, bench.run) as runner:
+        styles = measure_styles(config, bench, weights, runner, figures, ["any", *config.styles])
+        is_spread = config.diversity_samples > 0
+        answers = measure_spread(config, bench, weights, name=name, runner=runner) if is_spread else {}
+    return Measured(figures, answers, styles)
 
 
 def card_of(config: Config, before: Measured, after: Measured) -> dict[str, Any]:

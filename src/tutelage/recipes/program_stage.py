@@ -16,7 +16,7 @@ from tutelage.sampling.executing import ProgramRunner
 from tutelage.sampling.programs import Solved, paused, solve
 from tutelage.sandbox import Limits, open_sandbox
 from tutelage.store.run import Run
-from tutelage.text.programs import Style
+from tutelage.text.programs import Asked
 
 
 def open_runner(config: ProgramSettings, run: Run) -> ProgramRunner:
@@ -50,7 +50,7 @@ def sample_styled(
     problems: Sequence[Problem],
     plan: stages.SamplingPlan,
     *,
-    style: Style,
+    style: Asked,
     runner: ProgramRunner,
     max_programs: int = 4,
 ) -> list[Completion]:
@@ -59,7 +59,7 @@ def sample_styled(
     Grade them with `styled(bench, style)`, whose grader takes a program's result as its answer.
 
     Args:
-        style: what is asked for; `cot` is `stages.sample`.
+        style: what is asked for; `cot` is `stages.sample`, which runs nothing.
         runner: runs programs; executions are recorded, and not run again when the stage is resumed.
         max_programs: most programs of one solution.
     """

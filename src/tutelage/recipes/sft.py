@@ -32,15 +32,14 @@ from tutelage.config.settings import (
 from tutelage.errors import NothingToLearn
 from tutelage.problems.conversion import convert
 from tutelage.recipes import learn
-from tutelage.recipes.bench import Bench, Weights
+from tutelage.recipes.bench import Bench
 from tutelage.recipes.measure import measure
 from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
-from tutelage.recipes.style_report import measure_style, style_rows
+from tutelage.recipes.style_report import measure_styles
 from tutelage.recipes.styles import styled_examples
 from tutelage.recipes.weighing import DynamicLossSettings
 from tutelage.records import Example, digest
-from tutelage.sampling.executing import ProgramRunner
 from tutelage.selection import examples as selection
 from tutelage.text.programs import Style
 
@@ -99,29 +98,17 @@ def run_styles(config: Config, bench: Bench, report: ReportBuilder) -> dict[str,
             advice="take data=primer:train or gsm8k: files with <<calculations>>, or styles=cot",
         )  # fmt: skip
     bench.run.append_many("examples", examples)
-    rows = []
     with open_runner(config, bench.run) as runner:
-        rows.append(_measure_styles(config, bench, bench.base, runner, IterationReport(0), report))
+        untrained = IterationReport(0)
+        rows = [measure_styles(config, bench, bench.base, runner, untrained, config.styles)]
+        report.add(untrained)
         weights, figures = learn.from_examples(config, bench, bench.base, examples)
-        rows.append(_measure_styles(config, bench, weights, runner, figures, report))
+        rows.append(measure_styles(config, bench, weights, runner, figures, config.styles))
+        report.add(figures)
     counts = {style: sum(example.origin == style for example in examples) for style in config.styles}
     whole = {**report.finish(), "styles": {"examples": counts, "not_converted": dropped, "iterations": rows}}
     bench.run.write_report(whole)
     return whole
-
-
-def _measure_styles(
-    config: Config, bench: Bench, weights: Weights, runner: ProgramRunner, figures: IterationReport,
-    report: ReportBuilder,
-) -> dict[str, Any]:  # fmt: skip
-    results, written = {}, {}
-    for style in config.styles:
-        results[style], written[style] = measure_style(
-            config, bench, weights, style, runner, name=f"it{figures.iteration}"
-        )
-    figures.greedy = results[config.styles[0]]
-    report.add(figures)
-    return style_rows(results, written, bench.test)
 
 
 def gold_examples(bench: Bench) -> list[Example]:

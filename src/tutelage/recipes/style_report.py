@@ -11,10 +11,11 @@ from tutelage.evaluation.styles import style_statistics, written_styles
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.program_stage import sample_styled
+from tutelage.recipes.report import IterationReport
 from tutelage.recipes.styles import styled
 from tutelage.records import Problem, SamplingParams, record_id
 from tutelage.sampling.executing import ProgramRunner
-from tutelage.text.programs import Style
+from tutelage.text.programs import Asked
 
 
 class StyleMeasurement(Protocol):
@@ -31,8 +32,22 @@ class StyleMeasurement(Protocol):
         ...
 
 
+def measure_styles(
+    config: StyleMeasurement, bench: Bench, weights: Weights, runner: ProgramRunner, figures: IterationReport,
+    styles: Sequence[Asked],
+) -> dict[str, Any]:  # fmt: skip
+    """The report's part on the styles of `weights`; the first of them is the iteration's greedy figure."""
+    results, written = {}, {}
+    for style in styles:
+        results[style], written[style] = measure_style(
+            config, bench, weights, style, runner, name=f"it{figures.iteration}"
+        )
+    figures.greedy = results[styles[0]]
+    return style_rows(results, written, bench.test)
+
+
 def measure_style(
-    config: StyleMeasurement, bench: Bench, weights: Weights, style: Style, runner: ProgramRunner, *, name: str
+    config: StyleMeasurement, bench: Bench, weights: Weights, style: Asked, runner: ProgramRunner, *, name: str
 ) -> tuple[StrategyResult, dict[str, Any]]:
     """Greedy accuracy in a style on the evaluation problems, and what was written; recorded as `greedy-<style>`.
 
@@ -63,7 +78,7 @@ def measure_style(
 
 
 def style_rows(
-    results: Mapping[Style, StrategyResult], written: Mapping[Style, dict[str, Any]], problems: Sequence[Problem]
+    results: Mapping[Asked, StrategyResult], written: Mapping[Asked, dict[str, Any]], problems: Sequence[Problem]
 ) -> dict[str, Any]:
     """The report's part on styles: accuracy with interval, what was written, who solves what, by kind of problem."""
     kinds = {p.id: p.subject or p.level or p.source for p in problems}

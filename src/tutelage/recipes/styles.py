@@ -13,13 +13,13 @@ from tutelage.grading.programs import ProgramGrader
 from tutelage.problems.primer import mixed_prompt, pot_prompt, question_text
 from tutelage.recipes.bench import Bench
 from tutelage.records import Example, Problem, digest, record_id
-from tutelage.text.programs import Part, Style, fenced, parts_of
+from tutelage.text.programs import Asked, Part, Style, fenced, parts_of
 from tutelage.text.prompts import STYLE_INSTRUCTIONS, Prompter
 
 _PRIMER = {"pot": pot_prompt, "mixed": mixed_prompt}
 
 
-def styled(bench: Bench, style: Style) -> Bench:
+def styled(bench: Bench, style: Asked) -> Bench:
     """The bench with prompts that ask for a style, and programs graded by what they give."""
     if style == "cot":
         return bench
@@ -27,9 +27,9 @@ def styled(bench: Bench, style: Style) -> Bench:
     return replace(bench, prompter=styled_prompter(bench.prompter, style), grader=grader)
 
 
-def styled_prompter(prompter: Prompter, style: Style) -> Prompter:
+def styled_prompter(prompter: Prompter, style: Asked) -> Prompter:
     """A prompter that asks for a style; worked examples that have no solution in it are left out."""
-    if style == "cot":
+    if style == "cot" or style == "any":
         return prompter
     if prompter.form == "primer":
         ask = _PRIMER[style]

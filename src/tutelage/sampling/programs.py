@@ -19,7 +19,7 @@ from tutelage.sampling.executing import Executed, execution_request
 from tutelage.sampling.flows import Flow, child_request, splice
 from tutelage.sampling.session import SampleRequest
 from tutelage.sandbox import Execution
-from tutelage.text.programs import OUTPUT_OPEN, PAUSES, Style, output_block, read_solution, status_note
+from tutelage.text.programs import OUTPUT_OPEN, PAUSES, Asked, output_block, read_solution, status_note
 
 MAX_PIECES = 16
 """Most interruptions of a solution; fences that hold no program interrupt it too."""
@@ -54,21 +54,21 @@ class Solved:
         return self.executions[-1].value if self.executions else None
 
 
-def paused(request: SampleRequest, style: Style) -> SampleRequest:
+def paused(request: SampleRequest, style: Asked) -> SampleRequest:
     """The request, interrupted where programs end."""
     if style == "cot":
         return request
     return replace(request, params=replace(request.params, pause=PAUSES))
 
 
-def solve(request: SampleRequest, tokenizer: Any, *, style: Style, max_programs: int = 4) -> Flow[Solved]:
+def solve(request: SampleRequest, tokenizer: Any, *, style: Asked, max_programs: int = 4) -> Flow[Solved]:
     """Write a solution, running its programs as they end.
 
     Args:
         request: for the solution, with a prompt that asks for `style`; `max_new_tokens` bounds all that is written
             and put in.
         tokenizer: of the model.
-        style: `pot` ends with its first program, `mixed` goes on with each output.
+        style: `pot` ends with its first program, `mixed` goes on with each output, `any` does as is written.
         max_programs: most programs that are run; a further one ends the solution.
     """
     whole = yield paused(request, style)
@@ -84,7 +84,7 @@ def solve(request: SampleRequest, tokenizer: Any, *, style: Style, max_programs:
             ran: Executed = yield execution_request(whole, program.source, len(executions))
             executions.append(ran.execution)
             inserted = output_block(shown(ran.execution), opened=whole.text.endswith(OUTPUT_OPEN))
-        is_last = style == "pot" and bool(executions)
+        is_last = bool(executions) and _is_alone(whole.text, style)
         if part.finish_reason != "pause" or is_last or _is_ours(executions):
             whole = _told(whole, inserted)
             break
@@ -101,7 +101,7 @@ def solve(request: SampleRequest, tokenizer: Any, *, style: Style, max_programs:
             whole = replace(whole, finish_reason="error", note=part.note)
             break
         whole = splice(whole, ids, "tool", part, inserted_text=inserted)
-    is_ended = style == "pot" and bool(executions)
+    is_ended = bool(executions) and _is_alone(whole.text, style)
     return Solved(_finished(whole, executions, is_ended=is_ended), tuple(pieces), tuple(executions))
 
 
@@ -127,6 +127,11 @@ def _finished(whole: Completion, executions: Sequence[Execution], *, is_ended: b
         whole, id=record_id(whole.stage, whole.problem_id, f"{whole.id}/solved"), parent_id=whole.id, note=note,
         finish_reason=reason,
     )  # fmt: skip
+
+
+def _is_alone(text: str, style: Asked) -> bool:
+    """Whether the program is the whole solution: as asked, or as it was written."""
+    return style == "pot" or (style == "any" and read_solution(text).style == "pot")
 
 
 def _is_ours(executions: Sequence[Execution]) -> bool:

@@ -18,8 +18,9 @@ ROOT_ROLES: frozenset[Role] = frozenset(("answer", "program"))
 def make_groups(completions: Iterable[Completion], verdicts: Verdicts, *, round: int = 0) -> list[Group]:
     """One group for each problem and policy, of independent root samples only.
 
-    A completion that continues another (`parent_id`) or whose role is not a whole solution is left out: branches of
-    one tree are not independent. Groups come in the order in which their problems first appear.
+    A completion that branches off another (`branch_position`) or whose role is not a whole solution is left out:
+    branches of one tree are not independent. One that was joined of its pieces, as where programs ran in between, is
+    a sample like any other. Groups come in the order in which their problems first appear.
 
     Args:
         verdicts: by completion id, or just all of them; samples without a usable one do not count into the rate.
@@ -28,7 +29,7 @@ def make_groups(completions: Iterable[Completion], verdicts: Verdicts, *, round:
     known = by_completion(verdicts)
     samples: dict[tuple[str, Policy], dict[str, Completion]] = {}
     for completion in completions:
-        if completion.parent_id is None and completion.role in ROOT_ROLES:
+        if completion.branch_position is None and completion.role in ROOT_ROLES:
             samples.setdefault((completion.problem_id, completion.policy), {})[completion.id] = completion
     groups = []
     for (problem_id, policy), found in samples.items():

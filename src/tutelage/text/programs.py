@@ -18,6 +18,8 @@ from typing import Literal
 
 Style = Literal["cot", "pot", "mixed"]
 STYLES: tuple[Style, ...] = ("cot", "pot", "mixed")
+Asked = Literal["cot", "pot", "mixed", "any"]
+"""What a model is asked for: a style, or `any`: asked as for prose, and what programs it writes unasked are run."""
 
 FENCE = "```"
 PROGRAM_OPEN = "```python\n"
