@@ -71,8 +71,8 @@ class Config(
     top_p: float = setting(1.0, "Nucleus of sampling.", gt=0, le=1)
     max_new_tokens: int = setting(512, "Longest solution.", unit="tokens", ge=1)
     styles: list[Style] = setting(
-        ["cot"], "What is asked for: cot (prose), pot (a program), mixed; where programs are, each style is measured and "
-        "prose's prompt with what programs come run.",
+        ["cot"], "What is asked for: cot (prose), pot (a program), mixed; with programs, each style is measured, "
+        "and prose's prompt with what programs come run.",
     )  # fmt: skip
     types: list[PairType] = setting(list(PAIR_TYPES), "Which types of hard pairs are made.", source="the 360 talk")
     pairs_per_problem: int = setting(4, "Most pairs of a hard problem.", ge=1)
