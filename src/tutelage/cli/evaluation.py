@@ -68,8 +68,8 @@ class EvalSettings(FlowChunks, ProgramSettings, ModelSettings, SamplerSettings, 
         None, "Stop adapter of the strategy flow; none takes the folder `stop` beside the model's folder."
     )
     style: Asked = setting(
-        "cot", "What is asked for: prose (`cot`), a program (`pot`), prose with programs (`mixed`), or as for prose with "
-        "what programs come run all the same (`any`); programs run in the sandbox.",
+        "cot", "What is asked for: prose (`cot`), a program (`pot`), prose with programs (`mixed`), or as for prose "
+        "with what programs come run all the same (`any`); programs run in the sandbox.",
     )  # fmt: skip
     curve: bool = setting(
         False, "Also the value for every smaller k, from the same samples, as data and drawn (the option --curve)."
