@@ -60,6 +60,15 @@ CLAIMS = (
         over("rft-again", "rft-all"),
     ),
     claim(
+        "repeats", "It is the repeats, not the updates that they bring", "-",
+        over("rft-all", "rft-long"), over("all-short", "rft-again"),
+    ),
+    claim(
+        "answers", "With few worked solutions: SFT < RFT on problems with answers only < RFT on the union", "-",
+        over("few-rft", "few"), over("few-union", "few-rft"),
+    ),
+    claim("answers-data", "Its gain is not one of more updates", "-", over("few-rft", "few-long")),
+    claim(
         "sizes", "Samplers of three sizes are worth more than one", "41.7, 49.3 (7B, up to 13B)",
         over("union-sizes", "rft-again"),
         over("union-sizes", "rft-again", "distinct", "union-sizes - rft-again, distinct paths of 100 problems"),
@@ -81,8 +90,10 @@ CLAIMS = (
         over("best-worst-judged", "start"),
     ),
     claim(
-        "styles", "Hard pairs of prose and programs improve the prose", "-", over("hard-styles", "start"),
+        "styles", "Hard pairs of prose and programs improve its programs, and its prose with programs run",
+        "-", over("hard-both-pot", "start-both-pot"), over("hard-both-any", "start-both-any"),
     ),
+    claim("prose", "They improve its prose, programs not run", "-", over("hard-both", "start-both")),
     claim("ppo", "PPO gains at the samples of DPO, and more than DPO", "+1", over("ppo", "start"), over("ppo", "hard")),
     claim(
         "dynamic", "The dynamic loss helps on hard problems", "-",

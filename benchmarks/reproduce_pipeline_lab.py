@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,10 @@ from tutelage.recipes.path_drawing import Drawn
 from tutelage.recipes.progress import SilentProgress
 from tutelage.recipes.styles import styled_examples
 from tutelage.records import Example, Problem, SamplingParams, digest
+from tutelage.text.programs import Style
 
-PARTS = ("before", "paths", "preference", "dynamic", "sizes", "schools", "judged")
-SEEDS, PILOT_SEEDS = (1, 2, 3), (8, 9)
+PARTS = ("before", "paths", "preference", "dynamic", "sizes", "schools", "judged", "repeats", "answers", "styled")
+SEEDS, PILOT_SEEDS = (1, 2, 3, 4, 5, 6, 7, 10, 11, 12), (8, 9)
 SHARED: dict[str, Any] = dict(
     model="primer", eval_samples=0, max_new_tokens=96, max_batch=128, device="cpu", dtype="float32",
 )  # fmt: skip
@@ -48,6 +49,11 @@ JUDGE: dict[str, Any] = dict(
 )  # fmt: skip
 NUM_RATED, NUM_JUDGED, OTHER_PROBLEMS = 100, 50, 500
 """Problems whose solutions teach the judge, dev problems it is measured on, what is added to the seed of the first."""
+NEEDED = {
+    "paths": [("small", 0)], "sizes": [("small", 0), ("tiny", 0)], "schools": [("tiny", 0), ("tiny", 1)],
+    "answers": [("small", 0), ("tiny", 0)],
+}  # fmt: skip
+"""Siblings of the built-in model that a part needs, by size and schooling seed."""
 NUM_TRAIN, NUM_FEW, NUM_SPREAD, HARD_SAMPLES = 60, 24, 60, 8
 
 
@@ -64,7 +70,7 @@ class Cell:
     def key(self) -> str:
         """Tells it from others, settings included."""
         settings = [SHARED, SFT, PAIRS, PPO, STYLES, PLAIN, PATHS, NUM_TRAIN, NUM_FEW, NUM_SPREAD, HARD_SAMPLES]
-        settings += [SAMPLERS, ORDERS] if self.part in ("paths", "sizes", "schools") else []
+        settings += [SAMPLERS, ORDERS] if self.part in ("paths", "sizes", "schools", "repeats", "answers") else []
         settings += [JUDGE, NUM_RATED, NUM_JUDGED, OTHER_PROBLEMS] if self.part == "judged" else []
         return f"{self.part}/{self.seed}/{digest([self.split, self.test, settings])}"
 
@@ -74,6 +80,11 @@ class Cell:
             SHARED, data=f"primer:train?n={num_train}&seed={self.seed}", eval_limit=self.test, seed=self.seed,
             eval_data=f"primer:{self.split}?n={self.test}",
         )  # fmt: skip
+
+
+def missing_siblings(part: str) -> list[tuple[str, int]]:
+    """Those siblings that a part needs and that were not made yet."""
+    return [sibling for sibling in NEEDED.get(part, ()) if not sibling_path(*sibling).exists()]
 
 
 def all_cells(*, is_pilot: bool) -> list[Cell]:
@@ -99,14 +110,21 @@ def solved(bench: Bench, weights: Weights, name: str, seed: int) -> dict[str, An
     result = stages.evaluate(
         bench, weights, bench.test, "greedy", name=f"{name}-greedy", data="test", params=params, seed=seed
     )
-    values = "".join(str(int(result.per_problem.get(problem.id, 0) >= 1)) for problem in bench.test)
+    return marks(result.per_problem.get(problem.id, 0) >= 1 for problem in bench.test)
+
+
+def marks(right: Iterable[bool]) -> dict[str, Any]:
+    """A stage's row: by problem whether it is solved."""
+    values = "".join(str(int(one)) for one in right)
     return {"greedy": {"solved": values, "accuracy": round(values.count("1") / len(values), 4)}}
 
 
-def in_all_orders(seat: Bench, seed: int) -> list[Example]:
-    """Worked solutions of the seat's problems in up to `ORDERS` orders of operands."""
+def in_all_orders(seat: Bench, seed: int, orders: int) -> list[Example]:
+    """Worked solutions of the seat's problems in up to `orders` orders of operands; of one order, the textbooks'."""
+    if orders == 1:
+        return styled_examples(seat, seat.train, ["cot"])
     made = [
-        example for number in range(ORDERS)
+        example for number in range(orders)
         for example in styled_examples(seat, [in_either_order(p, seed, number) for p in seat.train], ["cot"])
     ]  # fmt: skip
     return list({example.id: example for example in made}.values())
@@ -124,7 +142,14 @@ def in_either_order(problem: Problem, seed: int, number: int) -> Problem:
 
 
 def teach_sampler(
-    config: diverse_rft.Config, bench: Bench, name: str, *, size: str = "", school: int = 0, shift: int = 0
+    config: diverse_rft.Config,
+    bench: Bench,
+    name: str,
+    *,
+    size: str = "",
+    school: int = 0,
+    shift: int = 0,
+    orders: int = ORDERS,
 ) -> tuple[Weights, dict[str, Any]]:
     """A sampler: a model fine-tuned on D in all orders, and its row.
 
@@ -134,10 +159,11 @@ def teach_sampler(
         size: of a sibling; none is the built-in model.
         school: the sibling's schooling seed.
         shift: added to the seed, which orders its batches.
+        orders: in how many orders of operands it learns each problem.
     """
     seat = bench.invite(str(sibling_path(size, school))) if size else bench
     other = config.model_copy(update={**SAMPLERS, "seed": config.seed + shift})
-    examples = in_all_orders(seat, config.seed)
+    examples = in_all_orders(seat, config.seed, orders)
     weights, _ = learn.from_examples(other, seat, seat.base, examples, label=f"sampler-{name}")
     return weights, solved(seat, weights, name, config.seed)
 
@@ -162,10 +188,12 @@ def sampler_figures(card: Mapping[str, Any], name: str) -> dict[str, float]:
     return {"distinct": part["distinct"] / NUM_TRAIN, "log_over_linear": fit["log"] - fit["linear"]}
 
 
-def start_of_pairs(cell: Cell, bench: Bench) -> tuple[Weights, Bench]:
-    """The model that pairs improve, after SFT on D, and the bench with the problems that pairs come from."""
+def start_of_pairs(
+    cell: Cell, bench: Bench, *, styles: Sequence[Style] = ("cot",), worked: int = NUM_TRAIN
+) -> tuple[Weights, Bench]:
+    """The model that pairs improve, after SFT on the first of D in some styles, and the bench with pairs' problems."""
     teaching = sft.Config(**cell.problems(NUM_TRAIN), **{k: v for k, v in SFT.items() if k != "schedule"})
-    gold = styled_examples(bench, bench.train[:NUM_TRAIN], ["cot"])
+    gold = styled_examples(bench, bench.train[:worked], styles)
     start, _ = learn.from_examples(teaching, bench, bench.base, gold, label="start")
     return start, replace(bench, train=bench.train[NUM_TRAIN:], base=start)
 

@@ -24,24 +24,38 @@ ARMS = (
     ("RFT, one sampler", "rft", "41.7"),
     ("RFT, one sampler, made again", "rft-again", "41.7"),
     ("RFT, one sampler, without deduplication", "rft-all", "43.6"),
+    ("RFT, one sampler, diverse paths for as many updates", "rft-long", "-"),
+    ("RFT, one sampler, without deduplication for few updates", "all-short", "-"),
     ("RFT, one sampler drawn three times", "thrice", "-"), ("RFT, union of three samplers", "union", "49.3"),
     ("RFT, union of three sizes", "union-sizes", "49.3"), ("RFT, tiny sampler drawn twice", "tiny-twice", "-"),
     ("RFT, tiny samplers of two schoolings", "union-schools", "-"),
+    ("24 worked solutions: SFT, 3 epochs", "few", "-"), ("the same, as many updates as its RFT", "few-long", "-"),
+    ("the same and 60 answers: RFT, one sampler", "few-rft", "-"),
+    ("the same and 60 answers: RFT, union of three sizes", "few-union", "-"),
+    ("84 worked solutions: SFT, 3 epochs", "many", "-"),
     ("start: SFT, 3 epochs, prose as the textbooks write it", "start", "-"), ("hard pairs", "hard", "win 17, lose 10"),
     ("hard pairs, hardness by a judge", "hard-judged", "win 17, lose 10"),
-    ("hard pairs of prose and programs", "hard-styles", "-"),
     ("best-versus-worst pairs", "best-worst", "no gain"),
     ("best-versus-worst pairs by a judge's score", "best-worst-judged", "no gain"), ("PPO", "ppo", "+1"),
+    ("start of both styles: SFT, 3 epochs; in prose", "start-both", "-"),
+    ("by programs", "start-both-pot", "-"), ("in prose, programs that come run", "start-both-any", "-"),
+    ("hard pairs of prose and programs; in prose", "hard-both", "-"),
+    ("by programs", "hard-both-pot", "-"), ("in prose, programs that come run", "hard-both-any", "-"),
 )  # fmt: skip
 """Words, stage, the source's figure."""
 UNIONS = {
     "union": "union", "thrice": "one sampler three times", "rft-all": "one sampler, every right path",
     "union-sizes": "union of three sizes", "tiny-twice": "tiny sampler twice",
-    "union-schools": "union of two schoolings",
+    "union-schools": "union of two schoolings", "few-rft": "24 worked, 60 answers: one sampler",
+    "few-union": "24 worked, 60 answers: union of three sizes",
 }  # fmt: skip
 """Arms that learn paths, in words."""
-FROM_START = ("hard", "hard-judged", "hard-styles", "best-worst", "best-worst-judged", "ppo")
-PAIRED = {"hard": "grader", "hard-judged": "judge", "hard-styles": "grader, half of the samples programs"}
+ORIGIN = dict.fromkeys(("hard", "hard-judged", "best-worst", "best-worst-judged", "ppo"), "start") | {
+    f"hard-both{way}": f"start-both{way}" for way in ("", "-pot", "-any")
+}
+"""Arms that do not begin with the model as it was, and what they begin with."""
+STARTS = ("before", "start", *(f"start-both{way}" for way in ("", "-pot", "-any")))
+PAIRED = {"hard": "grader", "hard-judged": "judge", "hard-both": "grader, half of the samples programs"}
 STYLED = (("prose, plain loss", "plain"), ("prose, dynamic loss", "dynamic"), ("programs, plain loss", "plain-pot"),
           ("programs, dynamic loss", "dynamic-pot"))  # fmt: skip
 HARD = 0.5
@@ -136,8 +150,7 @@ def _accuracies(stages: Rows) -> str:
     for words, name, source in ARMS:
         if name not in stages:
             continue
-        origin = "start" if name in FROM_START else "before"
-        lost, gained = _moved(stages, origin, name) if name not in ("before", "start") else ("-", "-")
+        lost, gained = _moved(stages, ORIGIN.get(name, "before"), name) if name not in STARTS else ("-", "-")
         lines.append(f"| {words} | {_percent(stages, name)} | {lost} | {gained} | {_mean(stages, name, 'examples')} "
                      f"| {_mean(stages, name, 'updates')} | {source} |")  # fmt: skip
     return "\n".join(lines)
@@ -165,7 +178,7 @@ def _paths(stages: Rows) -> str:
              "| only it found, % of all | tokens a kept path | R² of log k | R² of k | paths for each doubling of k |",
              "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
     seen: set[str] = set()
-    for union in ("union", "union-sizes", "union-schools"):
+    for union in ("union", "union-sizes", "union-schools", "few-union"):
         for name, line in _samplers(stages, list(stages.get(union, {}).values())):
             if name not in seen:
                 seen.add(name)

@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).resolve().parent.parent.parent / "benchmarks"
 def study(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The modules of the study, by what they are."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    names = ("lab", "more", "claims", "report")
+    names = ("lab", "paths", "pairs", "claims", "report")
     yield SimpleNamespace(
         **{name: import_module(f"reproduce_pipeline_{name}") for name in names}, cells=import_module("cells")
     )
@@ -64,8 +64,24 @@ def test_hard_pairs_are_counted_by_type_over_seeds(study) -> None:
     assert lines[-1].endswith("is right about 80.0 ± 0.0 % of 200 answers to dev problems.")
 
 
+def test_every_part_can_be_run(study) -> None:
+    main = import_module("reproduce_pipeline")
+    assert set(main.RUN) == set(study.lab.PARTS) and not set(study.lab.SEEDS) & set(study.lab.PILOT_SEEDS)
+
+
+def test_updates_are_counted_as_training_counts_them(study, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, cell = study.paths.diverse_rft, study.lab.Cell("repeats", 1)
+    monkeypatch.setattr(recipe, "passing", lambda *_: ({}, {}))
+    monkeypatch.setattr(recipe, "choose", lambda *_: {})
+    trained = [row["stages"]["rft-all"] for row in rows_of(study) if "rft-all" in row["stages"]]
+    assert trained
+    for stage in trained:
+        monkeypatch.setattr(recipe, "learnt_from", lambda *_, n=stage["examples"]: ([None] * n, 0))
+        assert study.paths.updates_of(study.paths.config_of(cell, 60), None, []) == stage["updates"]
+
+
 def test_a_part_says_which_siblings_it_needs(study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert study.more.missing_siblings("sizes") == [("small", 0), ("tiny", 0)]
-    assert study.more.missing_siblings("judged") == []
+    assert study.lab.missing_siblings("sizes") == [("small", 0), ("tiny", 0)]
+    assert study.lab.missing_siblings("judged") == []
     assert study.lab.sibling_path("tiny", 1).parent == tmp_path / "tutelage"
