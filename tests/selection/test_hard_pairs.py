@@ -66,6 +66,13 @@ def test_pairs_have_a_type(right: str, wrong: str, answer: str, kind: str) -> No
     )
 
 
+def test_prose_is_never_preferred_where_a_program_was_asked_for() -> None:
+    assert not pairs_of([("p", "so 12", "12"), ("p", SHORT, "9")], {"p": 0.5}).pairs
+    rows = [("p", "so 12", "12"), ("p", PROGRAM, "12"), ("p", SHORT, "9"), ("p", "so 9", "9")]
+    found = pairs_of(rows, {"p": 0.5})
+    assert {(pair.chosen_id, pair.rejected_id) for pair in found.pairs} == {("c1", "c3"), ("c1", "c2"), ("c0", "c3")}
+
+
 def test_rare_types_come_first_and_types_can_be_left_out() -> None:
     rows = [("p", "so 12", "12"), ("p", SHORT, "12"), ("p", "so 9", "9"), ("p", "so 11.9", "11.9")]
     assert pairs_of(rows, {"p": 0.5}, count=1).pairs[0].rule == "hard:precision"

@@ -4,7 +4,7 @@
     types          precision            the wrong answer is the right one but for rounding
                    cot_wrong_pot_right  a program is right where prose was wrong
                    multistep_pot        both are programs, the right one of several steps
-                   plain                any other right and wrong path of a hard problem
+                   plain                any other right and wrong path of a hard problem and one prompt
     best-vs-worst  of any problem with a right and a wrong path, the highest score against the lowest
 
 Source: the 360 talk (2024), its second and first attempt; rule and thresholds are ours. best-vs-worst as in
@@ -99,10 +99,16 @@ def fate_of(rate: float | None) -> str:
 
 
 def _candidates(entry: Sampled, count: int) -> list[tuple[Judged, Judged]]:
-    """Different right and wrong paths in step, and every combination of a right program with wrong prose."""
+    """Different right and wrong paths of one prompt in step, and combinations of a right program with wrong prose.
+
+    No others of two prompts: prose instead of a program would teach to answer by what was not asked for.
+    """
     right = _distinct([one for one in entry.judged if one.is_correct])
     wrong = _distinct([one for one in entry.judged if not one.is_correct])
-    walked = paper_pairs(right, wrong, max(count, len(right), len(wrong)))
+    walked = []
+    for prompt in dict.fromkeys(one.completion.prompt_ids for one in wrong):
+        ours, theirs = ([x for x in some if x.completion.prompt_ids == prompt] for some in (right, wrong))
+        walked += paper_pairs(ours, theirs, max(count, len(ours), len(theirs)))
     programs = [one for one in right if programs_of(one)]
     prose = [one for one in wrong if not programs_of(one)]
     pairs = {(w.completion.id, x.completion.id): (w, x) for w, x in (*paper_pairs(programs, prose, count), *walked)}
