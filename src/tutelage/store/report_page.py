@@ -6,23 +6,35 @@ error. All text is escaped; nothing in a report can become markup.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from tutelage.store.charts import Line, Panel, Size, chart
+from tutelage.store.charts import Panel
 from tutelage.store.disk import replace_file
 from tutelage.store.evaluation_charts import curves_chart, votes_chart
+from tutelage.store.report_parts import MAX_ROWS, general, section, table
+from tutelage.store.report_parts_cells import cell, figure, number, percent, plain, words
+from tutelage.store.report_parts_charts import drawn, line
+from tutelage.store.report_parts_known import by_iteration, figure_of, learning_pictures, own_parts
 
-_SIZE = Size(400, 260)
+_COMMON = frozenset((
+    "seconds", "pairs", "steps", "chosen_logprob", "rejected_logprob", "chosen_logprob_before",
+    "rejected_logprob_before", "chosen_step", "mean_tokens", "dropped",
+))  # fmt: skip
+"""Figures that iterations of any recipe may have."""
+_MANY = 9
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1f2328;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse}
-td,th{border-bottom:1px solid #d1d9e0;padding:.25rem .8rem;text-align:right;vertical-align:top}
-td:first-child,th:first-child{text-align:left}.alarm{border-left:4px solid #d1242f;padding:.3rem .8rem;margin:.5rem 0}
-.range{color:#59636e;font-size:.85em}pre{background:#f6f8fa;padding:.8rem;overflow:auto;white-space:pre-wrap}
+body{font:15px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem;color:#1f2328;background:#fff}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin:2.2rem 0 .5rem;border-bottom:2px solid #d1d9e0}
+h3{font-size:1rem;margin:1.2rem 0 .3rem}h4,h5,h6{font-size:.95rem;font-weight:600;color:#59636e;margin:.9rem 0 .2rem}
+table{border-collapse:collapse;display:block;overflow-x:auto;max-width:100%;margin:.3rem 0 .8rem}
+td,th{border-bottom:1px solid #d1d9e0;padding:.25rem .6rem;text-align:right;vertical-align:top}
+th{vertical-align:bottom}td.t{min-width:5.6rem}.t{text-align:left}
+.alarm{border-left:4px solid #d1242f;padding:.3rem .8rem;margin:.5rem 0}
+.range{color:#59636e;font-size:.85em;white-space:nowrap}p{margin:.4rem 0}ul{padding-left:1.2rem}
+pre,code{background:#f6f8fa;white-space:pre-wrap;overflow-wrap:anywhere}pre{padding:.8rem}code{padding:.1rem .3rem}
 svg{max-width:100%;height:auto;margin-right:1rem}figure{display:inline-block;margin:0}
 """
 
@@ -34,19 +46,25 @@ def write_html(report: Mapping[str, Any], path: Path) -> None:
 
 def render(report: Mapping[str, Any]) -> str:
     """The page of a report as text; parts that the report lacks are left out."""
-    title = " ".join(str(report[k]) for k in ("recipe", "model") if report.get(k)) or "run"
+    title = " ".join(plain(report[k]) for k in ("recipe", "model") if report.get(k)) or "run"
     rows = [row for row in _list(report.get("iterations")) if isinstance(row, Mapping)]
     parts = [
         f"<h1>{escape(title)}</h1>",
         _facts(report),
         _alarms(report.get("alarms")),
-        _section("Iterations", _iterations(rows)),
-        _section("Curves", _curves(rows)),
-        _section("Curves over k", _figure(curves_chart(report.get("curves")))),
-        _section("Votes, problem by problem", _figure(votes_chart(report.get("votes")))),
-        _section("Paired test, last against first", _paired(report.get("paired_test"))),
-        _section("Outcomes", _outcomes(report.get("outcomes"))),
-        _section("Settings", _settings(report.get("config"))),
+        _remarks(report.get("remarks")),
+        section("Iterations", _iterations(rows)),
+        section("Curves", _curves(rows)),
+        section("Paired test, last against first", _paired(report.get("paired_test"))),
+        section("Learning", learning_pictures(rows)),
+        own_parts(report),
+        section("Curves over k", figure_of(curves_chart(report.get("curves")))),
+        section("Votes, problem by problem", figure_of(votes_chart(report.get("votes")))),
+        section("Outcomes", _outcomes(report.get("outcomes"))),
+        section("Iteration by iteration", by_iteration(rows)),
+        section("Seconds by kind of work", general(report.get("time_spent"))),
+        section("What to try next", _next_steps(report.get("next_steps"))),
+        section("Settings", _settings(report.get("config"))),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -62,54 +80,41 @@ def _list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else []
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def _shown(value: Any) -> str:
-    number = _number(value)
-    if number is None:
-        return "" if value is None else escape(str(value))
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{number:,.1f}" if abs(number) >= 100 else f"{number:.4g}"
-
-
-def _percent(value: Any) -> str:
-    number = _number(value)
-    return "" if number is None else f"{100 * number:.1f} %"
-
-
-def _range(cell: Mapping[str, Any]) -> str:
-    low, high = _percent(cell.get("low")), _percent(cell.get("high"))
+def _range(of: Mapping[str, Any]) -> str:
+    low, high = percent(of.get("low")), percent(of.get("high"))
     return f' <span class="range">[{low}, {high}]</span>' if low and high else ""
 
 
-def _section(title: str, body: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n{body}" if body else ""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; `head` is escaped here, the cells of `rows` are markup already."""
-    top = "".join(f"<th>{escape(h)}</th>" for h in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
-
-
 def _facts(report: Mapping[str, Any]) -> str:
-    facts = [f"{k} {_shown(report[k])}" for k in ("seed",) if report.get(k) is not None]
-    seconds = _number(report.get("seconds"))
+    names = ("data", "sampler", "weights", "seed", "run_folder")
+    facts = [f"{words(k)} {cell(report[k])}" for k in names if report.get(k) is not None]
+    seconds = number(report.get("seconds"))
     if seconds is not None:
-        facts.append(f"{seconds:,.0f} seconds")
+        facts.append(f"{seconds:,.0f} seconds" if abs(seconds) < 1e12 else f"{seconds:.4g} seconds")
     return f"<p>{' · '.join(facts)}</p>" if facts else ""
 
 
 def _alarms(alarms: Any) -> str:
     texts = [alarms] if isinstance(alarms, str | Mapping) else _list(alarms)
-    shown = [str(a.get("text") or a.get("message") or dict(a)) if isinstance(a, Mapping) else str(a) for a in texts]
-    return "\n".join(f'<p class="alarm">{escape(text)}</p>' for text in shown)
+    told = [(a.get("text") or a.get("message") or a) if isinstance(a, Mapping) else a for a in texts]
+    return "\n".join(f'<p class="alarm">{escape(plain(text))}</p>' for text in told[:MAX_ROWS])
+
+
+def _remarks(remarks: Any) -> str:
+    texts = [remarks] if isinstance(remarks, str) else _list(remarks)
+    lines = [f"<li>{escape(plain(text).strip())}</li>" for text in texts[:MAX_ROWS]]
+    return f"<ul>{''.join(lines)}</ul>" if lines else ""
+
+
+def _next_steps(steps: Any) -> str:
+    """What may be done with the run: purposes with commands, in which RUN stands for its folder."""
+    lines = []
+    for step in _list(steps)[:MAX_ROWS]:
+        parts = [plain(part) for part in step] if isinstance(step, list | tuple) else [plain(step)]
+        command = parts[1].replace("{folder}", "RUN").replace("{{", "{").replace("}}", "}") if len(parts) == 2 else ""
+        lines.append(f"<li>{escape(parts[0])}: <code>{escape(command)}</code></li>" if command
+                     else f"<li>{escape(' '.join(parts))}</li>")  # fmt: skip
+    return f"<p>RUN is the folder of this run.</p><ul>{''.join(lines)}</ul>" if lines else ""
 
 
 def _strategies(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -118,73 +123,77 @@ def _strategies(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _iterations(rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows:
-        return ""
+    """Accuracies and figures of each iteration; many that are a recipe's own are a table of their own."""
     strategies = _strategies(rows)
     others = [
         k
         for k in dict.fromkeys(k for row in rows for k in row)
         if k != "iteration" and k not in strategies and any(isinstance(r.get(k), int | float | str) for r in rows)
-    ]
+        and not (k == "dropped" and not any(r.get(k) for r in rows))
+    ]  # fmt: skip
+    if not strategies and set(others) <= {"seconds"}:
+        return ""
+    own = [k for k in others if k not in _COMMON] if len(strategies) + len(others) > _MANY else []
+    return _iteration_table(rows, strategies, [k for k in others if k not in own]) + (
+        _iteration_table(rows, [], own) if own else ""
+    )
+
+
+def _iteration_table(rows: Sequence[Mapping[str, Any]], strategies: Sequence[str], others: Sequence[str]) -> str:
     body = []
     for position, row in enumerate(rows):
-        cells = [_shown(row.get("iteration", position))]
+        cells = [cell(row.get("iteration", position))]
         for name in strategies:
-            cell = row.get(name)
-            cells.append(_percent(cell.get("accuracy")) + _range(cell) if isinstance(cell, Mapping) else "")
-        cells += [_shown(row.get(k)) if isinstance(row.get(k), int | float | str) else "" for k in others]
+            of = row.get(name)
+            cells.append(percent(of.get("accuracy")) + _range(of) if isinstance(of, Mapping) else "")
+        cells += [figure(row.get(k), k) if isinstance(row.get(k), int | float | str) else "" for k in others]
         body.append(cells)
-    return _table(["iteration", *strategies, *(k.replace("_", " ") for k in others)], body)
+    names = [plain(name).replace("_", " ") for name in (*strategies, *others)]
+    texts = [i for i, k in enumerate(others, 1 + len(strategies)) if any(isinstance(row.get(k), str) for row in rows)]
+    return table(["iteration", *names], body, texts)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> str:
     accuracy = {
-        name: [_number(r[name].get("accuracy")) if isinstance(r.get(name), Mapping) else None for r in rows]
+        name: [number(r[name].get("accuracy")) if isinstance(r.get(name), Mapping) else None for r in rows]
         for name in _strategies(rows)
     }
-    log_probs = {name: [_number(r.get(f"{name}_logprob")) for r in rows] for name in ("chosen", "rejected")}
+    log_probs = {name: [number(r.get(f"{name}_logprob")) for r in rows] for name in ("chosen", "rejected")}
     return _chart("accuracy", accuracy) + _chart("log-prob (nats, sum over tokens)", log_probs)
 
 
 def _chart(title: str, lines: Mapping[str, Sequence[float | None]]) -> str:
     """Curves over iterations as inline SVG; nothing unless some curve has two points."""
     found = [
-        Line(name, [(float(i), value) for i, value in enumerate(values) if value is not None], colour)
+        line(plain(name).replace("_", " "), enumerate(values), colour)
         for colour, (name, values) in enumerate(lines.items())
     ]
-    if not any(len(line.points) > 1 for line in found):
-        return ""
-    panel = Panel(f"{title} by iteration", "iteration", title, [line for line in found if line.points])
-    return _figure(chart([panel], size=_SIZE))
-
-
-def _figure(drawn: str) -> str:
-    return f"<figure>{drawn}</figure>" if drawn else ""
+    return figure_of(drawn([Panel(f"{title} by iteration", "iteration", title, [one for one in found if one])]))
 
 
 def _paired(test: Any) -> str:
-    if not isinstance(test, Mapping):
+    if not isinstance(test, Mapping) or not test:
         return ""
-    interval = _range(test)
-    p_value = _shown(test.get("p_value"))
-    cells = [_percent(test.get("difference")) + interval, p_value, _shown(test.get("n"))]
-    return _table(["difference", "p", "problems"], [cells])
+    cells = [percent(test.get("difference")) + _range(test), figure(test.get("p_value")), cell(test.get("n"))]
+    return table(["difference", "p", "problems"], [cells])
 
 
 def _outcomes(outcomes: Any) -> str:
-    if not isinstance(outcomes, Mapping) or not outcomes:
+    if not isinstance(outcomes, Mapping):
         return ""
-    total = sum(v for v in map(_number, outcomes.values()) if v is not None)
+    total = sum(v for v in map(number, outcomes.values()) if v is not None)
+    if not any(outcomes.values()):
+        return ""
     rows = []
     for name, count in outcomes.items():
-        number = _number(count)
-        share = _percent(number / total) if number is not None and total else ""
-        rows.append([escape(str(name)), _shown(count), share])
-    return _table(["outcome", "samples", "share"], rows)
+        found = number(count)
+        share = percent(found / total) if found is not None and total else ""
+        rows.append([words(name), cell(count), share])
+    return table(["outcome", "samples", "share"], rows)
 
 
 def _settings(config: Any) -> str:
     if not isinstance(config, Mapping) or not config:
         return ""
-    lines = "\n".join(f"{key} = {value!r}" for key, value in config.items())
-    return f"<pre>{escape(lines)}</pre>"
+    lines = (f"{plain(key)} = {plain(value, repr, most=4000)}" for key, value in config.items())
+    return "<pre>" + escape("\n".join(lines)) + "</pre>"
