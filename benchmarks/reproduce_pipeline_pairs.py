@@ -7,7 +7,7 @@ Parts and their arms:
                 ppo         5 rounds of 12 problems x 8 samples: as many samples
     judged      start and samples of `preference`; a judge taught by the world's truth on 100 problems of its own, which
                 is not shown the reference answer
-                hard-judged       pairs of problems of which at most half of the samples pass the judge (none: unsolved)
+                hard-judged       pairs of problems of which fewer than half of the samples pass the judge
                 best-worst-judged the right path with the highest score against the wrong one with the lowest
     styled      start-both: the built-in model after SFT on 24 problems of D in prose and programs (on all 60 it solves
                 94.7 % of dev problems, and one of the 60 others is hard); these 60, 4 samples in prose and 4 programs

@@ -16,7 +16,7 @@ from tutelage.errors import NothingToLearn
 from tutelage.recipes import hard_dpo
 from tutelage.recipes.answer_spread import Spread, entropy, spread_by_difficulty
 from tutelage.recipes.progress import SilentProgress
-from tutelage.records import Group, PreferencePair, Verdict
+from tutelage.records import Group, Policy, PreferencePair, Verdict
 from tutelage.store.run import Run
 
 
@@ -165,6 +165,12 @@ def test_entropy_and_means_by_difficulty_by_hand() -> None:
         "distinct": [0.5, 1.5],
     }
     assert rows[4]["distinct"] == [3.0, 1.0] and rows[1]["problems"] == 0 and rows[1]["entropy"] == [None, None]
+
+
+def test_ratings_that_cannot_be_read_are_no_failures_of_the_solution() -> None:
+    group = Group("p", Policy("m"), 0, ("a", "b", "c", "d"), 2, 4)
+    assert hard_dpo.judged_rate(group, {"a": 8, "b": 2, "c": 6}, 6) == pytest.approx(2 / 3)
+    assert hard_dpo.judged_rate(group, {"a": 5}, 6) == 0 and hard_dpo.judged_rate(group, {}, 6) is None
 
 
 def test_hardness_may_be_judged_and_needs_a_judge(tmp_path, hard_config, monkeypatch) -> None:

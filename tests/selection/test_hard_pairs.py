@@ -40,6 +40,8 @@ def test_only_problems_with_a_pass_rate_above_0_and_up_to_half_are_hard() -> Non
     assert [is_hard(rate) for rate in (None, 0.0, 0.1, 0.5, 0.51, 1.0)] == [False, False, True, True, False, False]
     fates = [fate_of(rate) for rate in (None, 0.0, 0.5, 0.6, 1.0)]
     assert fates == ["unknown", "unsolved", "hard", "easy", "all_right"]
+    by_judge = [fate_of(rate, by_judge=True) for rate in (None, 0.0, 0.49, 0.5, 1.0)]
+    assert by_judge == ["unknown", "hard", "hard", "easy", "all_right"], "fewer than half pass"
     found = pairs_of([("p", "12", "12"), ("p", "11", "11"), ("q", "12", "12"), ("q", "9", "9")], {"p": 0.5, "q": 0.9})
     assert [pair.problem_id for pair in found.pairs] == ["p"]
     assert found.counts["hard"] == found.counts["easy"] == found.counts["pairs"] == found.counts["plain"] == 1

@@ -2,7 +2,7 @@
 
     M after rejection tuning; its own samples
     1. sample N = 10 paths of each problem, in each style, and grade them
-    2. a problem is hard where 0 < pass rate <= 0.5: by the grader, or by the judge's cut
+    2. a problem is hard where 0 < pass rate <= 0.5 by the grader, or where fewer than half of its paths pass the judge
     3. pairs of hard problems only, typed: precision, cot_wrong_pot_right, multistep_pot, plain
     4. M' <- DPO + alpha NLL(chosen) from M, reference M
     5. measure M and M' on the same problems: greedy, wins and losses; by difficulty (pass rate under M) the pass rate,
@@ -48,7 +48,7 @@ from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.scoring import open_reader
 from tutelage.recipes.style_report import measure_styles
-from tutelage.records import Completion
+from tutelage.records import Completion, Group
 from tutelage.selection.difficulty import make_groups
 from tutelage.selection.hard_pairs import PAIR_TYPES, HardPairs, PairType, best_versus_worst, hard_pairs, stage_of
 from tutelage.text.programs import Style
@@ -163,12 +163,19 @@ def make_pairs(config: Config, bench: Bench, drawn: Drawn) -> HardPairs:
     groups = make_groups(completions, verdicts)
     bench.run.append_many("groups", groups)
     rates: dict[str, float | None] = {group.problem_id: group.pass_rate for group in groups}
-    if config.hardness == "judge":
-        passed = {key for key, value in marks.items() if value >= config.judge_threshold}
-        rates = {g.problem_id: len(passed.intersection(g.completion_ids)) / len(g.completion_ids) for g in groups}
+    by_judge = config.hardness == "judge"
+    if by_judge:
+        rates = {group.problem_id: judged_rate(group, marks, config.judge_threshold) for group in groups}
     return hard_pairs(
-        bench.train, verdicts, completions, rates=rates, count=config.pairs_per_problem, stage=stage, types=config.types
-    )
+        bench.train, verdicts, completions, rates=rates, count=config.pairs_per_problem, stage=stage,
+        types=config.types, by_judge=by_judge,
+    )  # fmt: skip
+
+
+def judged_rate(group: Group, marks: Mapping[str, float], threshold: int) -> float | None:
+    """Share of a problem's paths that pass the judge, of those whose rating can be read; None if none can."""
+    readable = [marks[key] for key in group.completion_ids if key in marks]
+    return sum(mark >= threshold for mark in readable) / len(readable) if readable else None
 
 
 def judged(config: Config, bench: Bench, completions: Sequence[Completion]) -> dict[str, float]:

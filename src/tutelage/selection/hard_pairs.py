@@ -1,6 +1,6 @@
 """Preference pairs from hard problems only, each of a type, and the pairs that they are compared with.
 
-    hard problem   0 < pass rate <= 0.5 over its sampled paths
+    hard problem   0 < pass rate <= 0.5 over its sampled paths; by a judge, fewer than half of them pass
     types          precision            the wrong answer is the right one but for rounding
                    cot_wrong_pot_right  a program is right where prose was wrong
                    multistep_pot        both are programs, the right one of several steps
@@ -49,14 +49,18 @@ class HardPairs:
     counts: dict[str, int]
 
 
-def is_hard(rate: float | None) -> bool:
-    """Whether a pass rate is that of a hard problem that can be solved."""
-    return rate is not None and 0 < rate <= HARD_RATE
+def is_hard(rate: float | None, *, by_judge: bool = False) -> bool:
+    """Whether a pass rate is that of a hard problem that can be solved.
+
+    A judge that passes none of the paths does not say that it cannot: the grader may have found a right one.
+    """
+    return fate_of(rate, by_judge=by_judge) == "hard"
 
 
 def hard_pairs(
     problems: Iterable[Problem], verdicts: Verdicts, completions: Iterable[Completion], *,
     rates: Mapping[str, float | None], count: int, stage: str, types: Sequence[PairType] = PAIR_TYPES,
+    by_judge: bool = False,
 ) -> HardPairs:  # fmt: skip
     """At most `count` pairs of each hard problem, rare types first.
 
@@ -70,14 +74,15 @@ def hard_pairs(
         count: pairs of each problem, >= 1.
         stage: for ids.
         types: which types are made.
+        by_judge: the rates are a judge's, whose problem is hard where fewer than half of its paths pass.
     """
     counts: Counter[str] = Counter(dict.fromkeys(("problems", "hard", "unsolved", "easy", "all_right", "unknown"), 0))
     made: list[PreferencePair] = []
     for entry in gather(problems, completions, verdicts):
         counts["problems"] += 1
         rate = rates.get(entry.problem.id)
-        counts[fate_of(rate)] += 1
-        if not is_hard(rate):
+        counts[fate_of(rate, by_judge=by_judge)] += 1
+        if not is_hard(rate, by_judge=by_judge):
             continue
         found = [(type_of(w, x, entry.problem), w, x) for w, x in _candidates(entry, count)]
         typed = [one for one in found if one[0] in types]
@@ -89,10 +94,14 @@ def hard_pairs(
     return HardPairs(made, {name: counts[name] for name in (*counts, *PAIR_TYPES)})
 
 
-def fate_of(rate: float | None) -> str:
+def fate_of(rate: float | None, *, by_judge: bool = False) -> str:
     """What a problem of this pass rate counts as."""
     if rate is None:
         return "unknown"
+    if by_judge and rate < HARD_RATE:
+        return "hard"
+    if by_judge:
+        return "all_right" if rate == 1 else "easy"
     if rate == 0:
         return "unsolved"
     return "hard" if rate <= HARD_RATE else "all_right" if rate == 1 else "easy"
