@@ -13,20 +13,19 @@ not make; `understanding` where it is another operation, operand or a skipped st
 Predicted before the run on test, from how the model was schooled (one mistaken cell in ten is a slip):
     before   pot - cot is above 0 on slip problems; no prediction on the others (equal by the world's construction)
     after    pot - cot above 0 on slip problems; hybrid by pot-then-cot at least the better of cot and pot less 2 points
-A claim is `shown` where the 95 % interval (bootstrap over problems, seeds averaged) lies wholly on its side, `opposite`
-where wholly on the other, else `unresolved`. 75 of the test problems are of kind slip: with three seeds an effect of 12
-points has power 0.8 if answers are independent across arms (standard error 4.3 points); smaller ones may be missed.
+Seeds 1 to 3 were run and read first; then ten seeds were fixed, whatever came out, and all ten count. The pilot (dev
+problems, seeds 8 and 9) gives each contrast's expected effect and the seeds for power 0.8; claims, intervals and
+verdicts as in every study (`reproduce_styles_report.py`, `reproduce_statistics.py`).
 Nothing in this world is like MAmmoTH's abstract problems, on which programs lose.
 
-    python benchmarks/reproduce_styles.py --workers 1     # about five minutes on one core
-    python benchmarks/reproduce_styles.py --report        # tables in Markdown from the rows
-    python benchmarks/reproduce_styles.py --pilot         # the pilot on dev, rows to a file of its own
+    python benchmarks/reproduce_styles.py --pilot         # predictions, on dev problems
+    python benchmarks/reproduce_styles.py --workers 1     # about ten minutes of one core, then the report
+    python benchmarks/reproduce_styles.py --report        # the section alone, from the rows
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
@@ -38,7 +37,6 @@ from tutelage.cli.threads import configure_threads
 
 configure_threads()  # before torch is imported, here and in every worker
 
-import numpy as np  # noqa: E402
 from cells import read_rows, run_missing  # noqa: E402
 
 from tutelage.cli.backends import open_bench  # noqa: E402
@@ -52,12 +50,13 @@ from tutelage.records import Problem, SamplingParams, digest  # noqa: E402
 from tutelage.text.programs import Style  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "reproduce_styles.jsonl"
+PILOT = RESULTS.with_name("reproduce_styles_pilot.jsonl")
+SEEDS, PILOT_SEEDS = (1, 2, 3, 4, 5, 6, 7, 10, 11, 12), (8, 9)
 ARMS: dict[str, tuple[Style, ...]] = {
     "before": (), "cot": ("cot",), "pot": ("pot",), "mixed": ("mixed",), "hybrid": ("cot", "pot"),
 }  # fmt: skip
 STEPS, BATCH, RATE, TOKENS = 30, 16, 5e-4, 128
 KINDS = ("slip", "understanding")
-DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -136,99 +135,34 @@ def kind_of(problem: Problem) -> str:
     return "slip" if worst.kind == "slip" else "understanding"
 
 
-def accuracy(rows: list[dict[str, Any]], arm: str, way: str, kind: str | None) -> np.ndarray:
-    """Value by problem, seeds averaged, of an arm and a way of decoding, on one kind of problem or all."""
-    found = [row for row in rows if row["arm"] == arm]
-    values = np.mean([row["values"][way] for row in found], axis=0)
-    if kind is None:
-        return values
-    return values[np.array(found[0]["kinds"]) == kind]
-
-
-def spread(rows: list[dict[str, Any]], arm: str, way: str, kind: str | None) -> float:
-    """Standard deviation over seeds of the accuracy."""
-    shares = [
-        statistics.mean(v for v, k in zip(row["values"][way], row["kinds"], strict=True) if kind in (None, k))
-        for row in rows if row["arm"] == arm
-    ]  # fmt: skip
-    return statistics.stdev(shares) if len(shares) > 1 else 0.0
-
-
-def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    """Mean of second - first with its 95 % interval, over problems."""
-    gap = second - first
-    rng = np.random.default_rng(0)
-    draws = gap[rng.integers(0, len(gap), (DRAWS, len(gap)))].mean(axis=1)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(gap.mean()), float(low), float(high)
-
-
-WAYS = (
-    ("before", "cot"), ("before", "pot"), ("before", "mixed"), ("before", "pot-then-cot"), ("cot", "cot"),
-    ("pot", "pot"), ("mixed", "mixed"), ("hybrid", "cot"), ("hybrid", "pot"), ("hybrid", "pot-then-cot"),
-)  # fmt: skip
-CONTRASTS = (
-    ("before: pot - cot, slip", ("before", "cot"), ("before", "pot"), "slip", 0.0),
-    ("before: pot - cot, understanding", ("before", "cot"), ("before", "pot"), "understanding", None),
-    ("after: pot - cot, slip", ("cot", "cot"), ("pot", "pot"), "slip", 0.0),
-    ("after: pot - cot, understanding", ("cot", "cot"), ("pot", "pot"), "understanding", None),
-    ("after: mixed - pot, all", ("pot", "pot"), ("mixed", "mixed"), None, None),
-    ("after: hybrid pot-then-cot - cot, all", ("cot", "cot"), ("hybrid", "pot-then-cot"), None, -0.02),
-    ("after: hybrid pot-then-cot - pot, all", ("pot", "pot"), ("hybrid", "pot-then-cot"), None, -0.02),
-)  # fmt: skip
-
-
-def report(rows: list[dict[str, Any]]) -> str:
-    """The tables in Markdown."""
-    counts = {kind: rows[0]["kinds"].count(kind) for kind in KINDS}
-    heads = " | ".join(f"{kind} ({counts[kind]})" for kind in KINDS)
-    lines = [f"| trained on | solves | all | {heads} |", "|---|---|--:|--:|--:|"]
-    for arm, way in WAYS:
-        cells = [
-            f"{100 * accuracy(rows, arm, way, kind).mean():.1f} ± {100 * spread(rows, arm, way, kind):.1f}"
-            for kind in (None, *KINDS)
-        ]
-        lines.append(f"| {arm} | {way} | {' | '.join(cells)} |")
-    lines += ["", "| contrast | points (95 % interval) | predicted | verdict |", "|---|--:|---|---|"]
-    for label, first, second, kind, bound in CONTRASTS:
-        mean, low, high = difference(accuracy(rows, *first, kind), accuracy(rows, *second, kind))
-        said = "no prediction" if bound is None else f"above {100 * bound:+.0f}"
-        verdict = "-" if bound is None else "shown" if low > bound else "opposite" if high < bound else "unresolved"
-        lines.append(f"| {label} | {100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) | {said} | {verdict} |")
-    shares = crossed([row for row in rows if row["arm"] == "hybrid"])
-    lines += ["", "Hybrid, mean of seeds: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())]
-    return "\n".join(lines)
-
-
-def crossed(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Shares of problems by whether prose and program of one model are right."""
-    words = {(a, b): f"cot {_word(a)}, pot {_word(b)}" for a in (1, 0) for b in (1, 0)}
-    pairs = [pair for row in rows for pair in zip(row["values"]["cot"], row["values"]["pot"], strict=True)]
-    return {word: pairs.count(pair) / len(pairs) for pair, word in words.items()}
-
-
-def _word(value: int) -> str:
-    return "right" if value else "wrong"
+def all_cells(*, is_pilot: bool) -> list[Cell]:
+    """The cells of the study, or of its pilot."""
+    seeds, split, test = (PILOT_SEEDS, "dev", 200) if is_pilot else (SEEDS, "test", Cell.test)
+    return [Cell(arm, seed, split, test=test) for seed in seeds for arm in ARMS if arm != "before" or seed == seeds[0]]
 
 
 def main() -> None:
-    """Run what is missing, or print the tables."""
+    """Run what is missing, then report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--report", action="store_true")
-    parser.add_argument("--pilot", action="store_true")
-    parser.add_argument("--output", type=Path, default=None)
+    parser.add_argument("--report", action="store_true", help="only the section of docs/papers.md, from the rows")
+    parser.add_argument("--pilot", action="store_true", help="dev problems, seeds of their own; writes the predictions")
     options = parser.parse_args()
-    path = options.output or (RESULTS.with_name("reproduce_styles_pilot.jsonl") if options.pilot else RESULTS)
-    seeds, split, test = ((9,), "dev", 200) if options.pilot else ((1, 2, 3), "test", Cell.test)
-    cells = [Cell(arm, seed, split, test=test) for seed in seeds for arm in ARMS if arm != "before" or seed == seeds[0]]
+    import reproduce_styles_report as report
+
+    cells, path = all_cells(is_pilot=options.pilot), PILOT if options.pilot else RESULTS
+    if not options.pilot and not report.PREDICTIONS.exists():
+        sys.exit("the effects must be predicted before the study: run --pilot first")
     if not options.report:
         run_missing(cells, run_cell, path, workers=options.workers, tell=lambda row: row["key"])
     wanted = {cell.key for cell in cells}
     rows = [row for row in read_rows(path) if row["key"] in wanted]
     if len(rows) < len(cells):
         sys.exit(f"{len(cells) - len(rows)} cells are missing: run the script without --report")
-    print(report(rows))
+    if options.pilot:
+        report.predict(rows)
+    else:
+        report.write_report(rows)
 
 
 if __name__ == "__main__":
