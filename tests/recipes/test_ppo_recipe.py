@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
@@ -15,7 +16,18 @@ from tutelage.errors import ModelError, NothingToLearn
 from tutelage.recipes import ppo, reward_model
 from tutelage.recipes.ppo import problems_of
 from tutelage.recipes.progress import SilentProgress
-from tutelage.records import Completion, Problem, Score, Trajectory
+from tutelage.recipes.scoring import RewardReader
+from tutelage.records import (
+    MODEL_OUTCOMES,
+    Completion,
+    Outcome,
+    Policy,
+    Problem,
+    SamplingParams,
+    Score,
+    Trajectory,
+    Verdict,
+)
 from tutelage.store.run import Run
 
 
@@ -113,8 +125,10 @@ def test_every_stage_runs_on_real_files(tmp_path: Path, kind, rank, advantage, s
     report = run_in(config, tmp_path / "run")
     assert report["iterations"][1]["steps"] >= 3
     assert report["outcomes"]["correct"] > 3 and report["outcomes"]["incorrect"] > 3
-    found = {path.name for path in (tmp_path / "run" / "checkpoints" / "it1").iterdir()}
-    assert ("adapter_model.safetensors" if rank else "model.safetensors") in found
+    saved = tmp_path / "run" / "checkpoints" / "it1"
+    assert (saved / ("adapter_model.safetensors" if rank else "model.safetensors")).is_file()
+    model = AutoModelForCausalLM.from_pretrained(saved)  # an adapter names the model under it
+    assert torch.isfinite(model(torch.tensor([[1, 2, 3]])).logits).all()
 
 
 def test_a_reward_model_pays_alone_or_beside_the_grader(tmp_path: Path) -> None:
@@ -132,6 +146,50 @@ def test_a_reward_model_pays_alone_or_beside_the_grader(tmp_path: Path) -> None:
     share = report["iterations"][1]["accuracy"]
     assert report["iterations"][1]["reward"] == pytest.approx(share, abs=1e-6), "scores are standardised: mean 0"
     assert report["iterations"][1]["value_explained"] is not None
+
+
+class ByHand(RewardReader):
+    """A reward model whose scores are given."""
+
+    def scores(self, bench: Any, completions: Any, *, name: str) -> dict[str, float]:
+        return {c.id: RAW[c.id] for c in completions}
+
+
+RAW = {"worst": 1.0, "best": 3.0, "liked half": 5.0, "bad half": -1.0, "undecided": 90.0, "error": -90.0}
+
+
+def solution(name: str, verdict: Outcome = "incorrect") -> tuple[Completion, Verdict]:
+    """A solution by name, cut off where that says so, and its verdict."""
+    made = Completion(
+        name, "p", "answer", Policy("m"), "t", (1,), (2,), name, ((0, 1, "model"),), (0.0,),
+        "length" if "half" in name else "stop", SamplingParams(), 0,
+    )  # fmt: skip
+    return made, Verdict(name, "p", verdict, float(verdict == "correct") if verdict in MODEL_OUTCOMES else None)
+
+
+def earned(found: list[tuple[Completion, Verdict]], **changes: Any) -> dict[str, float]:
+    """What each solution earns in the first round."""
+    config = config_of(reward_model="x", **changes)
+    reader, none = ByHand("x", config, "x"), cast(Any, None)
+    made, verdicts = [c for c, _ in found], {v.completion_id: v for _, v in found}
+    return {e.completion.id: e.score for e in ppo.score(config, none, reader, made, verdicts, 1)}
+
+
+def test_half_a_solution_never_earns_more_than_the_worst_whole_one_by_hand() -> None:
+    # raw scores 1, 3, 5, -1: mean 2, deviation the root of 5
+    unit = 5**-0.5
+    found = [
+        solution("worst"), solution("best", "correct"), solution("liked half", "truncated"),
+        solution("bad half", "truncated"), solution("undecided", "undecided"), solution("error", "error"),
+    ]  # fmt: skip
+    expected = {"worst": -unit, "best": unit, "liked half": -unit, "bad half": -3 * unit}
+    assert earned(found, reward="reward_model") == pytest.approx(expected), "what is our failure is left out"
+    both = earned(found, reward="both", reward_model_weight=2.0)
+    assert both == pytest.approx({key: 2 * value + (key == "best") for key, value in expected.items()})
+    complete = [solution("worst"), solution("best"), solution("liked half", "correct")]
+    assert earned(complete, reward="both")["liked half"] == pytest.approx(1 - 1.5**0.5), "its answer was there"
+    halves = earned([solution("liked half"), solution("bad half")], reward="reward_model")
+    assert halves == {"liked half": -1.0, "bad half": -1.0}, "where none ended, all have the lowest"
 
 
 def test_bad_input_is_told(tmp_path: Path, tiny_model_dir, gsm8k_like) -> None:

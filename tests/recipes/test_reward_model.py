@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 from tutelage.cli.backends import open_bench
 from tutelage.cli.tables import next_steps
 from tutelage.errors import NothingToLearn
+from tutelage.learning.reward import RewardScorer
 from tutelage.recipes import reward_model
 from tutelage.recipes.progress import SilentProgress
 from tutelage.recipes.reward_card import card_of, remarks
@@ -108,6 +110,9 @@ def test_every_stage_runs_on_real_files(tmp_path: Path, kind, rank, shared_data,
     pairs = list(Run.open(tmp_path / "run").read("pairs", PreferencePair))
     assert pairs and {pair.rule for pair in pairs} == {"product_shuffle"}
     assert report["reward_model"]["solutions"] == 6 * 4
+    drawn = [c for c in Run.open(tmp_path / "run").read("completions", Completion) if c.token_ids][:3]
+    scores = RewardScorer.open(tmp_path / "run" / "checkpoints" / "it1").score(drawn)
+    assert len(scores) == 3 and all(math.isfinite(score.value) for score in scores)
 
 
 def test_no_group_with_both_is_told(tmp_path: Path) -> None:

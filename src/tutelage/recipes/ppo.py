@@ -14,8 +14,10 @@
 Sources: PPO arXiv 1707.06347, GAE 1506.02438, KL in the reward and its price 1909.08593, GRPO 2402.03300, RLOO
 2402.14740. The 360 talk (2024) names PPO as its last stage without any setting.
 Deviations: GRPO has the KL in the reward like the others, not in the loss. Log-probs are of the untempered model, so at
-temperatures other than 1 the samples are not quite the policy's. An episode ends with its last token, cut off or not: a
-solution that did not end earns nothing. Problems that could not be graded are left out and counted.
+temperatures other than 1 the samples are not quite the policy's. An episode ends with its last token, cut off or not. A
+solution that was cut off is right for the grader only where its answer was complete, and never earns more of a reward
+model than the worst one that ended: a reward model has not learnt what half a solution is worth. What could not be
+graded is left out and counted, whoever scores.
 
 Cost of the primer setting (configs/ppo_primer.toml): 2,400 samples, as many as an iteration of Iterative RPO.
 Memory: policy and value network train (16 bytes a parameter each when all weights train), the reference is frozen (4).
@@ -187,12 +189,25 @@ def score(
 ) -> list[Episode]:
     """Step 2: what each solution earned; those that could not be graded are left out, whoever scores."""
     usable = [c for c in completions if verdicts[c.id].is_usable and c.token_ids]
-    opinions = reader.standardised(bench, usable, name=f"it{t}-score") if reader else {}
+    opinions = cut_below(reader.standardised(bench, usable, name=f"it{t}-score"), usable) if reader else {}
     episodes = []
     for completion in usable:
         graded = float(verdicts[completion.id].score or 0.0) if config.reward != "reward_model" else 0.0
         episodes.append(Episode(completion, graded + config.reward_model_weight * opinions.get(completion.id, 0.0)))
     return episodes
+
+
+def cut_below(opinions: dict[str, float], completions: list[Completion]) -> dict[str, float]:
+    """Opinions by completion id, those of solutions that were cut off at most the lowest of those that ended.
+
+    Where none ended, all have the lowest: nothing is to be learnt from halves.
+    """
+    if not opinions:
+        return {}
+    cut = {c.id for c in completions if c.finish_reason == "length"}
+    ended = [value for key, value in opinions.items() if key not in cut]
+    lowest = min(ended or opinions.values())
+    return {key: min(value, lowest) if key in cut else value for key, value in opinions.items()}
 
 
 def remarks(config: Config, results: list[IterationReport]) -> list[str]:
