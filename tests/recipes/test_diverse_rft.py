@@ -130,13 +130,19 @@ def test_recordings_are_samplers_and_a_scripted_judge_cuts(tmp_path, tiny_model_
         eval_data=f"jsonl:{tmp_path}/own.jsonl", sampler=f"replay:{tmp_path}/sums.jsonl",
         judge=f"scripted:{tmp_path}/judge.py:answer",
     )  # fmt: skip
-    card = run(config, tmp_path / "run")["paths"]
+    report = run(config, tmp_path / "run")
+    card = report["paths"]
     assert [(part["sampler"], part["correct"], part["kept"]) for part in card["samplers"]] == [
         ("sums", 6, 6), ("turned", 3, 3), ("bluff", 0, 0),
     ]  # fmt: skip
     assert card["tokenized_again"] == 0 and card["kept_per_problem"] == 1.5
     (cut,) = card["left_out"]["filters"]["bluff"]
     assert (cut["right_in"], cut["right_out"]) == (6, 0), "the judge lets no bare answer through"
+    assert report["remarks"][1].startswith("turned: 3 right of 6 samples, 3 distinct paths, 33.3% of all found by it")
+    assert "bluff: the judge let 0 of 6 right and 0 of 0 wrong paths through" in report["remarks"]
+    assert report["remarks"][-1].startswith(
+        "9 distinct paths, 0.0% found by several samplers; 9 are learnt, 1.50 a prob"
+    )
 
 
 @pytest.mark.parametrize("stop", [4, pytest.param(2, marks=pytest.mark.slow)])

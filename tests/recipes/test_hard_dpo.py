@@ -117,6 +117,13 @@ def test_programs_are_run_where_pairs_teach_to_write_them(tmp_path, tiny_model_d
     assert found == {"any": 1.0, "cot": 0.0, "pot": 1.0}, "prose's prompt, its programs run and not run; programs"
     assert report["iterations"][1]["greedy"]["accuracy"] == 1.0 and before["written"]["any"]["programs"] == {"ok": 3}
     assert report["hard"]["by_difficulty"][0]["pass_rate"] == [0.0, 0.0], "samples are wrong prose here"
+    assert report["remarks"][:3] == [
+        "greedy, prose's prompt, programs that come run: 100.0%, then 100.0% (43.9% to 100.0%); programs: 3 ok",
+        "greedy, prose: 0.0%, then 0.0% (0.0% to 56.1%)",
+        "greedy, a program: 100.0%, then 100.0% (43.9% to 100.0%); programs: 3 ok",
+    ]
+    assert report["remarks"][3] == "of 3 problems 3 are wrong in prose and right by program, 0 the other way"
+    assert report["remarks"][4].startswith("hard pairs: 9 problems, 9 hard, 9 cot wrong pot right, 9 pairs")
 
 
 @pytest.mark.parametrize("share, message", [(1, "no problem is hard"), (100, "no problem is hard")])

@@ -47,6 +47,7 @@ from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.scoring import open_reader
 from tutelage.recipes.style_report import measure_styles
+from tutelage.recipes.style_report import remarks as style_remarks
 from tutelage.recipes.styles import styled_examples
 from tutelage.recipes.weighing import DynamicLossSettings
 from tutelage.records import Completion, Example, Problem, Score
@@ -140,9 +141,9 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     card = card_of(config, drawn, found, kept) | {
         "left_out": left_out, "tokenized_again": again, "examples": dict(Counter(e.origin for e in examples)),
     }  # fmt: skip
-    whole = {**report.finish(), "paths": card}
+    whole = {**report.finish(), "paths": card, "remarks": remarks(card)}
     if all(styles):
-        whole["styles"] = {"iterations": styles}
+        whole |= {"styles": {"iterations": styles}, "remarks": [*style_remarks(*styles), *whole["remarks"]]}
     bench.run.write_report(whole)
     return whole
 
@@ -250,6 +251,27 @@ def card_of(config: Config, drawn: Sequence[Drawn], found: Found, kept: Mapping[
         "kept_per_problem": round(sum(map(len, kept.values())) / max(1, len(problems)), 4),
         "distinct_by_samples": curves,
     }  # fmt: skip
+
+
+def remarks(card: Mapping[str, Any]) -> list[str]:
+    """What the contribution report says, in sentences."""
+    told = [
+        f"{part['sampler']}: {part['correct']} right of {part['samples']} samples, {part['distinct']} distinct paths, "
+        f"{part['exclusive_share']:.1%} of all found by it alone; {part['kept']} of its paths are kept, "
+        + (f"{part['tokens_per_kept']:,.0f} tokens written for each" if part["kept"] else f"{part['tokens']:,} tokens")
+        for part in card["samplers"]
+    ]
+    for name, passed in card["left_out"]["filters"].items():
+        told += [
+            f"{name}: the {one['name']} let {one['right_out']} of {one['right_in']} right and {one['wrong_out']} of "
+            f"{one['wrong_in']} wrong paths through" for one in passed
+        ]  # fmt: skip
+    several = f", {card['shared_share']:.1%} found by several samplers" if len(card["samplers"]) > 1 else ""
+    told.append(
+        f"{card['distinct']} distinct paths{several}; {card['kept']} are learnt, {card['kept_per_problem']:.2f} a "
+        f"problem ({card['left_out']['wrong_equations']} right answers behind a false equation are left out)"
+    )
+    return told
 
 
 def curve_of(

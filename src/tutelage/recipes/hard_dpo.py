@@ -48,8 +48,9 @@ from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.scoring import open_reader
 from tutelage.recipes.style_report import measure_styles
+from tutelage.recipes.style_report import remarks as style_remarks
 from tutelage.records import Completion, Group
-from tutelage.selection.difficulty import make_groups
+from tutelage.selection.difficulty import NUM_BINS, make_groups
 from tutelage.selection.hard_pairs import PAIR_TYPES, HardPairs, PairType, best_versus_worst, hard_pairs, stage_of
 from tutelage.text.programs import Style
 
@@ -144,9 +145,11 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     figures.pairing = pairing.counts
     after = measured(config, bench, weights, figures)
     report.add(after.figures)
-    whole = {**report.finish(), "hard": card_of(config, before, after)}
-    if after.styles is not None:
-        whole["styles"] = {"iterations": [before.styles, after.styles]}
+    card = card_of(config, before, after)
+    whole = {**report.finish(), "hard": card, "remarks": remarks(pairing.counts, card)}
+    if before.styles is not None and after.styles is not None:
+        told = style_remarks(before.styles, after.styles)
+        whole |= {"styles": {"iterations": [before.styles, after.styles]}, "remarks": [*told, *whole["remarks"]]}
     bench.run.write_report(whole)
     return whole
 
@@ -217,6 +220,25 @@ def card_of(config: Config, before: Measured, after: Measured) -> dict[str, Any]
         "lose_rate": None if result is None else result.lose_rate,
         "by_difficulty": spread_by_difficulty(before.spread, after.spread),
     }
+
+
+def remarks(counts: Mapping[str, int], card: Mapping[str, Any]) -> list[str]:
+    """What the pairs and the diagnosis say, in sentences."""
+    shown = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    told = [f"{card['pairs']} pairs: {shown}"]
+    if card["win_rate"] is not None:
+        told.append(
+            f"only the new model solves {card['win_rate']:.1%} of the problems, only the old {card['lose_rate']:.1%}"
+        )
+    for row in card["by_difficulty"]:
+        if row["problems"]:
+            rate, spread, paths = (row[what] for what in ("pass_rate", "entropy", "distinct"))
+            told.append(
+                f"{row['problems']} problems that it solved in {row['bin'] / NUM_BINS:.0%} to "
+                f"{(row['bin'] + 1) / NUM_BINS:.0%} of samples: {rate[0]:.0%}, then {rate[1]:.0%}; entropy of answers "
+                f"{spread[0]:.2f}, then {spread[1]:.2f} nats; distinct right paths {paths[0]:.2f}, then {paths[1]:.2f}"
+            )
+    return told
 
 
 def no_pair(config: Config, pairing: HardPairs) -> NothingToLearn:

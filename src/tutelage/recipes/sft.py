@@ -36,7 +36,7 @@ from tutelage.recipes.bench import Bench
 from tutelage.recipes.measure import measure
 from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
-from tutelage.recipes.style_report import measure_styles
+from tutelage.recipes.style_report import measure_styles, remarks
 from tutelage.recipes.styles import styled_examples
 from tutelage.recipes.weighing import DynamicLossSettings
 from tutelage.records import Example, digest
@@ -106,7 +106,10 @@ def run_styles(config: Config, bench: Bench, report: ReportBuilder) -> dict[str,
         rows.append(measure_styles(config, bench, weights, runner, figures, config.styles))
         report.add(figures)
     counts = {style: sum(example.origin == style for example in examples) for style in config.styles}
-    whole = {**report.finish(), "styles": {"examples": counts, "not_converted": dropped, "iterations": rows}}
+    whole = {
+        **report.finish(), "styles": {"examples": counts, "not_converted": dropped, "iterations": rows},
+        "remarks": remarks(*rows),
+    }  # fmt: skip
     bench.run.write_report(whole)
     return whole
 

@@ -85,3 +85,25 @@ def style_rows(
     figures = style_statistics({style: result.per_problem for style, result in results.items()}, kinds)
     intervals = {style: stages.interval(result) for style, result in results.items()}
     return figures | {"accuracy": intervals, "written": dict(written)}
+
+
+def remarks(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What the two measurements of `style_rows` say, in sentences."""
+    told = []
+    for style, now in after["accuracy"].items():
+        ended = sorted(after["written"][style]["programs"].items(), key=lambda item: -item[1])
+        ran = f"; programs: {', '.join(f'{count} {status}' for status, count in ended)}" if ended else ""
+        told.append(f"greedy, {_ASKED[style]}: {_moved(before['accuracy'][style], now)}{ran}")
+    wrong, other = (after["pairs"].get(f"cot {a}, pot {b}") for a, b in (("wrong", "right"), ("right", "wrong")))
+    if wrong is not None:
+        told.append(f"of {after['n']} problems {wrong} are wrong in prose and right by program, {other} the other way")
+    return told
+
+
+_ASKED: dict[str, str] = {
+    "cot": "prose", "pot": "a program", "mixed": "prose with programs", "any": "prose's prompt, programs that come run",
+}  # fmt: skip
+
+
+def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    return f"{before['accuracy']:.1%}, then {after['accuracy']:.1%} ({after['low']:.1%} to {after['high']:.1%})"
