@@ -20,6 +20,7 @@ from tutelage.recipes.synthesis_asking import list_text, seed_keywords
 from tutelage.recipes.synthesis_records import KEPT, Candidate
 from tutelage.records import Completion, Problem
 from tutelage.store.run import Run
+from tutelage.text.extraction import extract
 
 
 @pytest.fixture
@@ -70,6 +71,15 @@ def test_primer_writes_problems_that_can_be_practised_on(tmp_path: Path, config)
     assert all(p.metadata["agreement"] >= 0.5 and p.metadata["num_solutions"] == 4 for p in problems)
     assert "answers are not known to be right" in (tmp_path / "run" / "synthesized.md").read_text()
     completions = {c.id: c for c in Run.open(tmp_path / "run").read("completions", Completion)}
+    for problem in problems:
+        agree = [c for c in completions.values() if c.problem_id == problem.id and c.finish_reason == "stop"
+                 and extract(c.text).answer == problem.answer]  # fmt: skip
+        first = min(agree, key=lambda c: c.index)
+        assert problem.metadata["solution_id"] == first.id and problem.solution == first.text.strip()
+    solutions = counts["solutions"]
+    assert solutions["with_solution"] == len(kept) >= solutions["with_programs"] >= 1
+    assert solutions["with_programs"] + sum(solutions["not_converted"].values()) == len(kept)
+    assert f"{len(kept)} come with a worked solution" in " ".join(report["remarks"])
     for candidate in found:
         assert completions[candidate.source_id].role == "problem"
         assert candidate.question == completions[candidate.source_id].text.strip()
@@ -210,6 +220,15 @@ def test_a_later_round_that_keeps_nothing_ends_the_run(tmp_path: Path, seeded) -
     text = " A farmer plants 9 rows of 14 beans each in spring. How many beans are that?"
     report = run(seeded(sampler=scripted(tmp_path, text), max_rounds=9), tmp_path / "run")
     assert report["synthesis"]["kept"] == 1 and report["synthesis"]["dropped"]["similar"] == 1
+
+
+def test_a_plain_models_solution_is_kept_without_its_closing_line(tmp_path: Path, seeded) -> None:
+    items = " A farmer plants 9 rows of 14 beans each in spring. How many beans are that?"
+    prose = "'9*14 = <<9*14=126>>126 beans.\\nFinal answer: 126'"
+    run(seeded(sampler=scripted(tmp_path, items, prose)), tmp_path / "run")
+    (problem,) = load_problems(f"jsonl:{tmp_path}/run/synthesized.jsonl")
+    assert (problem.solution, problem.answer) == ("9*14 = <<9*14=126>>126 beans.", "126")
+    assert problem.metadata["program"] == "x1 = 9*14\nprint(round(x1))"
 
 
 def test_an_empty_pool_and_wrong_names_are_refused(tmp_path: Path, config, seeded) -> None:

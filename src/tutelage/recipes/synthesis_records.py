@@ -56,6 +56,8 @@ class Candidate(Record):
         agreement: the share of all sampled solutions that answer it, in [0, 1].
         num_solutions: how many were sampled.
         problem_id: under which its solutions were asked for, and under which it is kept.
+        solution: a worked solution that gives the answer; "" where none says more than that.
+        solution_id: the completion that it was read from.
     """
 
     id: str
@@ -73,3 +75,5 @@ class Candidate(Record):
     agreement: float | None = None
     num_solutions: int = 0
     problem_id: str = ""
+    solution: str = ""
+    solution_id: str = ""

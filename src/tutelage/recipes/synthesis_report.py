@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from tutelage.problems import save_problems
+from tutelage.problems.conversion import NotConverted
 from tutelage.problems.primer.reading import is_sound, read_story
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.synthesis_primer import truth_of
 from tutelage.recipes.synthesis_records import FATES, KEPT, Candidate
+from tutelage.recipes.synthesis_solutions import with_programs
 from tutelage.records import Problem
 from tutelage.text.answers import infer_kind
 
@@ -30,18 +33,27 @@ def dropped(candidates: Sequence[Candidate]) -> dict[str, int]:
 
 
 def problem_of(candidate: Candidate) -> Problem:
-    """A kept question as a problem; its metadata say where it came from and how sure its answer is."""
+    """A kept question as a problem, with its worked solution, and programs where they can be made of that.
+
+    Its metadata say where it came from and how sure its answer is.
+    """
     story = read_story(candidate.question)
     metadata: dict[str, Any] = {
         "agreement": candidate.agreement, "num_solutions": candidate.num_solutions, "mode": candidate.mode,
         "keywords": list(candidate.keywords), "round": candidate.round, "source_id": candidate.source_id,
+        **({"solution_id": candidate.solution_id} if candidate.solution_id else {}),
     }  # fmt: skip
     if story is not None and is_sound(story):
         metadata["story"] = story.to_json()
-    return Problem(
+    problem = Problem(
         id=candidate.problem_id, question=candidate.question, answer=candidate.answer,
-        answer_kind=infer_kind(candidate.answer), subject=candidate.field, source="synthesize", metadata=metadata,
+        answer_kind=infer_kind(candidate.answer), solution=candidate.solution or None, subject=candidate.field,
+        source="synthesize", metadata=metadata,
     )  # fmt: skip
+    try:
+        return with_programs(problem)
+    except NotConverted:  # it keeps its prose; `solution_figures` counts why
+        return problem
 
 
 def figures(candidates: Sequence[Candidate], seeds: Sequence[Problem], *, is_primer: bool) -> dict[str, Any]:
@@ -71,7 +83,8 @@ def remarks(counts: dict[str, Any], where: str) -> list[str]:
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts["dropped"].items() if count)
     lines = [
         f"{counts['kept']} of {counts['questions']} questions kept; dropped: {reasons or 'none'}",
-        f"use them with data=jsonl:{where}",
+        _solutions_in_words(counts["solutions"]),
+        f"use them with data={shlex.quote(where)}",
     ]
     truth = counts.get("primer")
     if truth:
@@ -83,6 +96,14 @@ def remarks(counts: dict[str, Any], where: str) -> list[str]:
             "that no seed has",
         )
     return lines
+
+
+def _solutions_in_words(counts: dict[str, Any]) -> str:
+    reasons = ", ".join(f"{count} for: {reason}" for reason, count in counts["not_converted"].items())
+    return (
+        f"{counts['with_solution']} come with a worked solution, {counts['with_programs']} of these with programs made "
+        f"from it{f' (not made, {reasons})' if reasons else ''}"
+    )
 
 
 def _percent(share: dict[str, Any]) -> str:
@@ -104,6 +125,8 @@ def card(counts: dict[str, Any], config: Any) -> str:
         f"**The answers are not known to be right.** Each is what most of {config.solve_samples} solutions sampled "
         f"from `{config.solver or config.model}` answer, where at least {config.min_agreement:.0%} agree; "
         f"`metadata.agreement` holds that share (mean {counts['agreement']}).", "",
+        f"{_solutions_in_words(counts['solutions'])}. A solution is the first sampled one with that answer: its "
+        "steps are not known to be right either.", "",
         f"Test questions were looked for in: {', '.join(f'`{name}`' for name in config.against) or 'nothing'}.", "",
         "| dropped for | questions |", "| --- | ---: |",
         *(f"| {reason} | {count} |" for reason, count in counts["dropped"].items() if count), "",

@@ -15,6 +15,7 @@ from tutelage.errors import NothingToLearn
 from tutelage.evaluation.contamination import Contamination, TestQuestions
 from tutelage.evaluation.metrics import answer_key
 from tutelage.recipes.synthesis_records import KEPT, Ask, Candidate
+from tutelage.recipes.synthesis_solutions import without_closing, worked
 from tutelage.records import Completion, Problem, record_id
 from tutelage.selection.dedupe import Likeness, Pool
 from tutelage.selection.questions import FormRules, fault_of_form, read_list
@@ -91,27 +92,30 @@ class Sieve:
         return candidates
 
     def judged(self, candidate: Candidate, solutions: Sequence[Completion]) -> Candidate:
-        """The candidate with the answer that most of its solutions give, if enough do.
+        """The candidate with the answer that most of its solutions give, if enough do, and one of these (`worked`).
 
         A tie goes to the answer given first. Solutions without an answer, and cut ones, count among all.
         """
-        votes: dict[object, list[str]] = {}
+        votes: dict[object, list[tuple[str, Completion]]] = {}
         for solution in solutions:
             answer = extract(solution.text).answer if solution.finish_reason == "stop" else None
             if answer is not None:
-                votes.setdefault(answer_key(answer), []).append(answer)
+                votes.setdefault(answer_key(answer), []).append((answer, solution))
         candidate = replace(candidate, num_solutions=len(solutions))
         if not votes:
             return replace(candidate, fate="no_answer", agreement=0.0)
         most = max(votes.values(), key=len)
-        candidate = replace(candidate, answer=most[0], agreement=round(len(most) / len(solutions), 4))
+        answer, chosen = most[0][0], worked(solution for _, solution in most)
+        candidate = replace(candidate, answer=answer, agreement=round(len(most) / len(solutions), 4))
         if len(most) < self.settings.min_agreement * len(solutions):
             return replace(candidate, fate="no_agreement")
         try:
-            read_gold(most[0], infer_kind(most[0]))
+            read_gold(answer, infer_kind(answer))
         except UnreadableGold:
             return replace(candidate, fate="unreadable_answer")
-        return candidate
+        if chosen is None:
+            return candidate
+        return replace(candidate, solution=without_closing(chosen.text), solution_id=chosen.id)
 
 
 def read_candidates(ask: Ask, completion: Completion, round: int) -> list[Candidate]:

@@ -10,7 +10,7 @@
         5. drop what is a test question
         6. solve: sample N solutions; the answer is the majority's, and a question on which too few agree is dropped
         7. what is left joins the machine problems
-    write the problems, with their agreement, as data; and a card
+    write the problems, with their agreement and one of the solutions that agree, as data; and a card
 
 Deviations: fields, keywords, harder problems and personas are not in Self-Instruct; its classes of tasks and its
 instances have no use here: a problem's "instance" is its answer, by agreement. Its presence penalty of 2 is left out,
@@ -39,8 +39,9 @@ from tutelage.recipes.flow_stage import run_flows
 from tutelage.recipes.synthesis_asking import PromptWriter, Writer
 from tutelage.recipes.synthesis_primer import PrimerWriter
 from tutelage.recipes.synthesis_records import KEPT, Ask, Candidate
-from tutelage.recipes.synthesis_report import DATA_FILE, dropped, figures, problem_of, remarks, write_data
+from tutelage.recipes.synthesis_report import dropped, figures, problem_of, remarks, write_data
 from tutelage.recipes.synthesis_sieve import Sieve, bare_problem, nothing_kept, read_candidates
+from tutelage.recipes.synthesis_solutions import solution_figures
 from tutelage.records import OUTCOMES, Completion, Problem, SamplingParams, digest, record_id, seed_of
 from tutelage.sampling.flows import Flow
 from tutelage.sampling.session import SampleRequest
@@ -197,6 +198,7 @@ def tell_round(bench: Bench, fresh: Sequence[Candidate], t: int, total: int, wri
 def finish(config: Config, bench: Bench, found: Sequence[Candidate], machine: Sequence[Problem]) -> dict[str, Any]:
     """Write data, card and report."""
     counts = figures(found, bench.train, is_primer=bench.prompter.form == "primer")
+    counts["solutions"] = solution_figures(machine)
     if len(machine) < config.num_problems:
         bench.progress.note(f"{len(machine)} of {config.num_problems} problems were made: raise max_rounds for more")
     write_data(bench, machine, counts, config)
@@ -206,7 +208,7 @@ def finish(config: Config, bench: Bench, found: Sequence[Candidate], machine: Se
         "recipe": NAME, "model": config.model, "sampler": config.sampler, "seed": config.seed,
         "seconds": round(bench.spent.total(), 3), "iterations": [], "paired_test": None,
         "outcomes": dict.fromkeys(OUTCOMES, 0), "alarms": [], "time_spent": bench.spent.report(),
-        "synthesis": counts, "remarks": remarks(counts, str(bench.run.path / DATA_FILE)),
+        "synthesis": counts, "remarks": remarks(counts, str(bench.run.path)),
         "run_folder": bench.run.path.name,
     }  # fmt: skip
     bench.run.write_report(report)
