@@ -218,14 +218,15 @@ def test_a_judge_scores_for_other_recipes_and_one_that_never_parses_is_told(tmp_
         judge: str | None = None
         judge_reference: bool = True
 
-    def seat_of(name: str, folder: str) -> Any:
+    def seat_of(name: str, folder: str, **changes: Any) -> Any:
         settings = make_config(sampler=f"scripted:{tmp_path}/script.py:{name}").model_dump()
-        config = Settings(**settings, judge=str(trained))
+        config = Settings(**settings, judge=str(trained), **changes)
         return config, open_bench(config, recipe="judge", folder=tmp_path / folder, progress=SilentProgress())
 
     config, opened = seat_of("judge", "one")
     with opened as bench:
         seat = open_judge(config, bench)
+        assert bench.progress.notes == [], "it was taught with the reference answer"
         problems = bench.train[:2]
         made = [answer("1+1=2\nanswer: 2", f"c{i}", p.id) for i, p in enumerate(problems)]
         assert judge_scores(bench, seat, made, problems) == {"c0": 8.0, "c1": 8.0}
@@ -234,9 +235,12 @@ def test_a_judge_scores_for_other_recipes_and_one_that_never_parses_is_told(tmp_
         assert judge_scores(bench, seat, made, problems) == {"c0": 8.0, "c1": 8.0}, "from the run folder"
         assert sum(c.role == "judge" for c in bench.run.read("completions", Completion)) == 4, "two tries each, once"
         assert open_judge(config.model_copy(update={"judge": None}), bench) is None
-    config, opened = seat_of("chatter", "two")
-    with opened as bench, pytest.raises(RunFailed, match="none of the judge's 1 ratings can be read"):
-        judge_scores(bench, open_judge(config, bench), made[:1], problems)
+    config, opened = seat_of("chatter", "two", judge_reference=False)
+    with opened as bench:
+        seat = open_judge(config, bench)
+        assert "asked otherwise than it was taught: judge_reference=false" in bench.progress.notes[-1]
+        with pytest.raises(RunFailed, match="none of the judge's 1 ratings can be read"):
+            judge_scores(bench, seat, made[:1], problems)
     with pytest.raises(NothingToLearn, match="no rating was kept") as caught:
         run_it(make_config(annotator="primer", sampler=f"scripted:{tmp_path}/script.py:chatter"), tmp_path / "three")
     assert "there is no rating" in str(caught.value)

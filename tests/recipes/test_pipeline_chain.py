@@ -43,9 +43,11 @@ def test_every_recipe_goes_on_from_the_folders_of_those_before(tmp_path: Path) -
         **LEARNT | {"learning_rate": 1e-3, "max_steps": 24})  # fmt: skip
     reward, judge = str(tmp_path / "reward"), str(tmp_path / "judge")
     paths = run("diverse-rft", "rft", data=written, samplers=[weights("sft"), "primer"], num_samples=4, temperature=1.0,
-                gold=False, reward_model=reward, reward_top=2, judge=judge, judge_reference=False, judge_tokens=128,
+                gold=False, reward_model=reward, reward_top=2, judge=judge, judge_tokens=128,
                 judge_threshold=1, **MEASURED, **LEARNT)["paths"]  # fmt: skip
     assert [part["sampler"] for part in paths["samplers"]] == ["it1", "primer"] and paths["kept"] > 0
+    rft = Run.open(tmp_path / "rft")
+    assert rft.header["config"]["judge_reference"] is False, "the judge is asked as its run taught it"
     assert paths["kept_per_problem"] <= 4, "the reward model lets two of each sampler's paths through"
     hard = run("hard-dpo", "hard", model=weights("rft"), data=train, num_samples=6, temperature=1.0,
                diversity_samples=0, **MEASURED, **LEARNT)  # fmt: skip

@@ -46,6 +46,7 @@ from tutelage.recipes.path_drawing import Drawn, draw, examples_of_paths, paths_
 from tutelage.recipes.program_stage import open_runner
 from tutelage.recipes.report import IterationReport, ReportBuilder
 from tutelage.recipes.scoring import open_reader
+from tutelage.recipes.strategy_stage import Seat
 from tutelage.recipes.style_report import measure_styles
 from tutelage.recipes.style_report import remarks as style_remarks
 from tutelage.recipes.styles import styled_examples
@@ -164,9 +165,9 @@ Found = Mapping[str, Mapping[str, Sequence[Path]]]
 def passing(config: Config, bench: Bench, drawn: Sequence[Drawn]) -> tuple[Found, dict[str, Any]]:
     """Step 2: right paths that pass the filters, and what was left out by which."""
     found: dict[str, Mapping[str, Sequence[Path]]] = {}
-    wrong_equations, told = 0, {}
+    wrong_equations, told, judge = 0, {}, open_judge(config, bench)
     for one in drawn:
-        ranked, passed = filtered(config, bench, one)
+        ranked, passed = filtered(config, bench, one, judge)
         if passed:
             told[one.name] = [entry.__dict__ for entry in passed]
         right = [c for c in ranked if one.verdicts[c.id].is_correct]
@@ -181,10 +182,10 @@ def passing(config: Config, bench: Bench, drawn: Sequence[Drawn]) -> tuple[Found
     return found, {"wrong_equations": wrong_equations, "filters": told}
 
 
-def filtered(config: Config, bench: Bench, one: Drawn) -> tuple[list[Completion], list[Passed]]:
+def filtered(config: Config, bench: Bench, one: Drawn, judge: Seat | None) -> tuple[list[Completion], list[Passed]]:
     """The reward model's best of each problem, then those that pass the judge; and what each let through."""
     kept, told, label = one.completions, list[Passed](), one.name.replace("#", "-")
-    reader, judge = open_reader(config, one.seat), open_judge(config, bench)
+    reader = open_reader(config, one.seat)
     if reader is not None and kept:
         values = reader.scores(one.seat, kept, name=f"reward-{label}")
         scores = [Score(key, "reward_model", value, reader.name) for key, value in values.items()]

@@ -144,8 +144,7 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
         "reward_model": rewards and judge_card.reward_figures(answers.completions, answers.verdicts, rewards,
                                                               seed=config.seed),
     }  # fmt: skip
-    shown = "" if config.reference else " judge_reference=false"  # a judge is asked as it was taught
-    steps = [["cut by it in rejection tuning", "tutelage run diverse-rft model=MODEL data=DATA judge={folder}" + shown]]
+    steps = [["cut by it in rejection tuning", "tutelage run diverse-rft model=MODEL data=DATA judge={folder}"]]
     whole = {**report.finish(), "judge": card, "remarks": judge_card.remarks(card), "next_steps": steps}
     bench.run.write_report(whole)
     return whole

@@ -1,7 +1,7 @@
 """A judge's opinions on a run's completions: asked, recorded, resumable; for recipes that filter or choose by them.
 
     seat = open_judge(config, bench)                                  # None where no judge is named
-    scores = judge_scores(bench, seat, completions, problems)         # 1 to 10 by completion id
+    scores = judge_scores(bench, seat, completions, problems, reference=config.judge_reference)  # 1 to 10 by id
     kept, counts = filter_answers(completions, verdicts, judged_by=as_scores(scores, "judge"), at_least=6)
 
 A completion whose rating cannot be read has no score: it passes no cut, and is counted. Unlike a reward model's, a
@@ -10,10 +10,14 @@ judge's scores mean the same for every problem (the 360 talk, 2024), so one thre
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import model_validator
+
+from tutelage.config.describing import show_value
 from tutelage.config.settings import Settings, setting
 from tutelage.errors import ModelError, RunFailed
 from tutelage.evaluation.judge_flows import JUDGE, Opinion, rate
@@ -25,6 +29,7 @@ from tutelage.records import Completion, Problem, SamplingParams, Score, digest
 from tutelage.text.ratings import HIGHEST, LOWEST, RIGHT_FROM
 
 CHATGLM = "arXiv 2404.02893"
+RECIPE = "judge"
 
 
 class JudgeSettings(Settings):
@@ -38,15 +43,27 @@ class JudgeSettings(Settings):
         RIGHT_FROM, "Score from which an answer passes.", source=f"{CHATGLM} §3: 6", ge=LOWEST, le=HIGHEST
     )
     judge_reference: bool = setting(
-        True, "Show the judge the reference answer, as it was trained.", source=f"{CHATGLM} §3; the 360 talk"
-    )
+        True, "Show the judge the reference answer; where `judge` is of a run of judge, that run's `reference` is the "
+        "default.", source=f"{CHATGLM} §3; the 360 talk",
+    )  # fmt: skip
     judge_temperature: float = setting(0.0, "Temperature of its first try.", ge=0, le=5)
     judge_tokens: int = setting(1024, "Longest analysis and score.", unit="tokens", ge=1)
     judge_tries: int = setting(3, "How often it is asked until its score can be read.", ge=1, le=100)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _asked_as_taught(cls, given: Any) -> Any:
+        """What a judge was taught with, where the user does not say; before all else, so that `run.json` has it."""
+        if isinstance(given, dict) and "judge_reference" not in given:
+            reference = taught_with(given.get("judge")).get("reference")
+            return given if reference is None else {**given, "judge_reference": reference}
+        return given
+
 
 def open_judge(config: JudgeSettings, bench: Bench) -> Seat | None:
     """The judge that the config names; None if none. Its tokenizer may be another than the model's.
+
+    It is told where the judge will be asked otherwise than it was taught.
 
     Raises:
         ModelError: there is no such model, or the run that is named has none.
@@ -54,7 +71,38 @@ def open_judge(config: JudgeSettings, bench: Bench) -> Seat | None:
     if config.judge is None:
         return None
     params = SamplingParams(config.judge_temperature, max_new_tokens=config.judge_tokens)
-    return Seat.at(bench.invite(judge_path(config.judge)), params, label=config.judge)
+    seat = Seat.at(bench.invite(judge_path(config.judge)), params, label=config.judge)
+    if found := unlike_taught(config, seat):
+        bench.progress.note(f"warning: the judge {config.judge} is asked otherwise than it was taught: {found}")
+    return seat
+
+
+def taught_with(name: Any) -> dict[str, Any]:
+    """The settings of the run of the recipe `judge` that a judge is of, itself or a checkpoint in it; else none."""
+    if not isinstance(name, str) or name.startswith(ELSEWHERE):
+        return {}
+    folder = Path(name.removeprefix("local:"))
+    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    try:
+        header = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    is_judge = isinstance(header, dict) and header.get("recipe") == RECIPE and isinstance(header.get("config"), dict)
+    return header["config"] if is_judge else {}
+
+
+def unlike_taught(config: JudgeSettings, seat: Seat) -> str:
+    """How what the judge is shown differs from what its run taught it with, in words; "" where nothing is known to."""
+    taught, form = taught_with(config.judge), seat.bench.prompter.form
+    now: dict[str, tuple[str, Any]] = {"reference": ("judge_reference", config.judge_reference)}
+    if form == "chat":
+        now["system_prompt"] = ("system_prompt", getattr(config, "system_prompt", None))
+    if taught.get("prompt") != "auto" and not taught.get("students"):  # a student's form is found, not set
+        now["prompt"] = ("prompt", form)
+    return "; ".join(
+        f"{key}={show_value(value)}, but in its run {name}={show_value(taught[name])}"
+        for name, (key, value) in now.items() if name in taught and taught[name] != value
+    )  # fmt: skip
 
 
 def judge_path(name: str) -> str:
