@@ -37,10 +37,12 @@ ARMS = (
     ("hard pairs, hardness by a judge", "hard-judged", "win 17, lose 10"),
     ("best-versus-worst pairs", "best-worst", "no gain"),
     ("best-versus-worst pairs by a judge's score", "best-worst-judged", "no gain"), ("PPO", "ppo", "+1"),
-    ("start of both styles: SFT, 3 epochs; in prose", "start-both", "-"),
-    ("by programs", "start-both-pot", "-"), ("in prose, programs that come run", "start-both-any", "-"),
+    ("24 problems, prose and programs: SFT; in prose", "start-both", "-"),
+    ("the same; by programs", "start-both-pot", "-"),
+    ("the same; in prose, programs that come run", "start-both-any", "-"),
     ("hard pairs of prose and programs; in prose", "hard-both", "-"),
-    ("by programs", "hard-both-pot", "-"), ("in prose, programs that come run", "hard-both-any", "-"),
+    ("the same; by programs", "hard-both-pot", "-"),
+    ("the same; in prose, programs that come run", "hard-both-any", "-"),
 )  # fmt: skip
 """Words, stage, the source's figure."""
 UNIONS = {
@@ -174,21 +176,22 @@ def _paths(stages: Rows) -> str:
     """Distinct right paths a problem of each sampler and union, and who gave what."""
     if not stages.get("union"):
         return ""
-    lines = ["| sampler | greedy | right samples, % | distinct paths a problem | of a solved one "
-             "| only it found, % of all | tokens a kept path | R² of log k | R² of k | paths for each doubling of k |",
-             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
-    seen: set[str] = set()
-    for union in ("union", "union-sizes", "union-schools", "few-union"):
-        for name, line in _samplers(stages, list(stages.get(union, {}).values())):
-            if name not in seen:
-                seen.add(name)
-                lines.append(line)
-    for name, words in UNIONS.items():
-        if some := list(stages.get(name, {}).values()):
-            found = spread([row["figures"]["distinct"] for row in some], 2)
-            solved = spread([row["paths"]["distinct"] / row["solved_by_any"] for row in some], 2)
-            whole = list(some[0]["paths"]["distinct_by_samples"])[-1]  # "union", or the only sampler
-            lines.append(f"| {words} | | | {found} | {solved} | | | {_fits(some, whole)} |")
+    lines = ["| learnt together | sampler | greedy | right samples, % | distinct paths a problem | of a solved one "
+             "| only it found, % of all | kept, % of all | tokens a distinct path | R² of log k | R² of k "
+             "| paths for each doubling of k |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
+    for name in (name for name in UNIONS if name in stages):
+        some = list(stages[name].values())
+        if name in ("union", "union-sizes", "union-schools", "few-union"):
+            lines += [f"| {UNIONS[name]} {line}" for line in _samplers(stages, some)]
+        found = spread([row["figures"]["distinct"] for row in some], 2)
+        solved = spread([row["paths"]["distinct"] / row["solved_by_any"] for row in some], 2)
+        whole = list(some[0]["paths"]["distinct_by_samples"])[-1]  # "union", or the only sampler
+        lines.append(f"| {UNIONS[name]} | all | | | {found} | {solved} | | | | {_fits(some, whole)} |")
+    shared = {name: spread([100 * row["paths"]["shared_share"] for row in stages[name].values()])
+              for name in UNIONS if name in stages and name.startswith(("union", "few-union"))}  # fmt: skip
+    lines += ["", "A path that several found is kept in the name of the one listed first: shares kept follow that "
+              "order, exclusive ones do not. Found by several: "
+              + "; ".join(f"{UNIONS[name]} {share} %" for name, share in shared.items()) + "."]  # fmt: skip
     rows, thrice = list(stages["union"].values()), list(stages.get("thrice", {}).values())
     ks = [str(k) for k, _ in rows[0]["paths"]["distinct_by_samples"]["union"]["points"]]
     lines += ["", f"Distinct right paths a problem after {', '.join(ks)} samples: union "
@@ -196,19 +199,20 @@ def _paths(stages: Rows) -> str:
     return "\n".join(lines)
 
 
-def _samplers(stages: Rows, rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """A line of the table for each sampler of a union; its exclusive share and tokens are those in that union."""
+def _samplers(stages: Rows, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each sampler of a union, without its first cell."""
     lines = []
-    for place, part in enumerate(rows[0]["paths"]["samplers"] if rows else ()):
+    for place, part in enumerate(rows[0]["paths"]["samplers"]):
         name, problems = part["sampler"], rows[0]["paths"]["distinct"] / rows[0]["figures"]["distinct"]
         parts = [row["paths"]["samplers"][place] for row in rows]
         each = [p["distinct"] / row["solved"][name] for row, p in zip(rows, parts, strict=True)]
-        line = (f"| {name} | {_percent(stages, name)} "
-                f"| {spread([100 * p['correct'] / p['samples'] for p in parts])} "
-                f"| {spread([p['distinct'] / problems for p in parts], 2)} | {spread(each, 2)} "
-                f"| {spread([100 * p['exclusive_share'] for p in parts])} "
-                f"| {spread([p['tokens_per_kept'] or 0 for p in parts], 0)} | {_fits(rows, name)} |")  # fmt: skip
-        lines.append((name, line))
+        cells = [
+            name, _percent(stages, name), spread([100 * p["correct"] / p["samples"] for p in parts]),
+            spread([p["distinct"] / problems for p in parts], 2), spread(each, 2),
+            spread([100 * p["exclusive_share"] for p in parts]), spread([100 * p["kept_share"] for p in parts]),
+            spread([p["tokens"] / max(1, p["distinct"]) for p in parts], 0), _fits(rows, name),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
