@@ -108,9 +108,14 @@ def test_trace_walks_from_a_pair_to_its_problem(folder: Path, capsys: pytest.Cap
     assert kinds[0] == "pairs" and kinds[-1] == "problems" and kinds.count("verdicts") == 2
 
 
-def test_a_run_folder_is_no_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eval", str(folder), "--data", "primer:test?n=5"]) == 2
-    assert str(folder / "checkpoints" / "it1") in capsys.readouterr().err
+def test_a_run_folder_is_its_last_checkpoint(
+    folder: Path, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", str(folder), "--data", "primer:test?n=20", "max_tokens=96", "--output", str(tmp_path / "eval")]
+    assert main(words) == 0
+    assert f"its last checkpoint, {folder / 'checkpoints' / 'it1'}" in capsys.readouterr().err
+    rows = [json.loads((path / "report.json").read_text())["strategies"][0] for path in (tmp_path / "eval", measured)]
+    assert rows[0]["accuracy"] == rows[1]["accuracy"]
 
 
 @pytest.mark.parametrize(

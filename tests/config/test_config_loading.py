@@ -23,6 +23,7 @@ class Practice(ModelSettings, TrainingSettings, EvaluationSettings, RunSettings)
     max_new_tokens: int = setting(256, "Longest completion.", unit="tokens", ge=1)
     prefix: str | None = setting("x", "May be none, is not.")
     cells: list[int] = setting([1], "Several.")
+    styles: list[Literal["cot", "pot", "mixed"]] = setting(["cot"], "Several words.")
     mode: Literal["none", "some"] | None = setting("some", "None is a word of its own here.")
 
     @model_validator(mode="after")
@@ -134,7 +135,7 @@ def test_all_problems_come_at_once_with_key_value_expectation_and_place(tmp_path
 def test_a_required_setting_left_out_is_told_with_its_sentence() -> None:
     assert complaints() == [
         "model: required, but not given; expected text: Model folder or hub name of a transformers causal language "
-        "model, or `primer`."
+        "model, a run folder (its last checkpoint), or `primer`."
     ]
 
 
@@ -157,6 +158,20 @@ def test_expectations_are_in_words(word: str, expected: str) -> None:
     (problem,) = complaints("model=m", word)
     assert problem.endswith(f"(command line): expected {expected}")
     assert problem.startswith(word.split("=")[0] + " = ")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("styles=cot,poot", "poot is wrong, expected a list of words among cot, pot, mixed; did you mean pot?"),
+        ('styles=["mxed"]', "expected a list of words among cot, pot, mixed; did you mean mixed?"),
+        ("styles=prose", "expected a list of words among cot, pot, mixed"),
+        ("cells=1,b", "b is wrong, expected a list of whole numbers"),
+    ],
+)
+def test_the_wrong_value_of_a_list_is_named(word: str, said: str) -> None:
+    (problem,) = complaints("model=m", word)
+    assert problem.endswith(f"(command line): {said}")
 
 
 def test_a_rule_between_settings_is_told_in_its_own_words() -> None:

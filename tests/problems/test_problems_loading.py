@@ -13,6 +13,7 @@ import pytest
 
 from tutelage.errors import DataError, InputError, MissingExtra
 from tutelage.problems import load_problems, save_problems
+from tutelage.problems.seeds import load_seeds
 from tutelage.records import Choices, Problem
 
 GSM8K = {"question": "How many?", "answer": "48/2 = <<48/2=24>>24\n24+48 = 72\n#### 1,072"}
@@ -363,6 +364,30 @@ def test_metadata_that_cannot_be_used(tmp_path: Path, metadata: Any, why: str) -
     path = write(tmp_path / "rows.jsonl", {"question": "?", "answer": "1", "metadata": metadata})
     message = bad(f"jsonl:{path}")
     assert why in message and "rows.jsonl:1" in message
+
+
+def test_a_run_of_synthesize_means_the_problems_it_kept(tmp_path: Path) -> None:
+    run = tmp_path / "new"
+    (run / "candidates").mkdir(parents=True)
+    write(run / "run.json", {"recipe": "synthesize", "config": {}})
+    write(run / "candidates" / "0001.jsonl", {"id": "c", "fate": "similar"})
+    assert "has not finished" in bad(str(run)) and "--resume" in bad(f"jsonl:{run}")
+    path = write(
+        run / "synthesized.jsonl", {"id": "s", "question": "What is 1?", "answer": "1", "answer_kind": "number"}
+    )
+    assert load_problems(str(run)) == load_problems(f"jsonl:{run}") == load_problems(str(path))
+    assert load_seeds(str(run)) == load_problems(str(run))
+
+
+def test_a_run_that_made_no_problems_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "run.json", {"recipe": "sft", "config": {"data": "gsm8k:train.jsonl"}})
+    message = bad(str(tmp_path))
+    assert "a run of sft" in message and "gsm8k:train.jsonl" in message
+
+
+def test_a_folder_of_data_may_hold_a_file_of_that_name(tmp_path: Path) -> None:
+    write(tmp_path / "run.json", {"question": "What is 1?", "answer": "1"})
+    assert [p.answer for p in load_problems(str(tmp_path))] == ["1"]
 
 
 def test_an_empty_id_is_none(tmp_path: Path) -> None:

@@ -226,7 +226,8 @@ def test_a_judge_scores_for_other_recipes_and_one_that_never_parses_is_told(tmp_
     config, opened = seat_of("judge", "one")
     with opened as bench:
         seat = open_judge(config, bench)
-        assert bench.progress.notes == [], "it was taught with the reference answer"
+        (note,) = bench.progress.notes  # no warning: it was taught with the reference answer
+        assert note.startswith(f"judge={trained}: its last checkpoint")
         problems = bench.train[:2]
         made = [answer("1+1=2\nanswer: 2", f"c{i}", p.id) for i, p in enumerate(problems)]
         assert judge_scores(bench, seat, made, problems) == {"c0": 8.0, "c1": 8.0}

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tutelage.cli.seats import Seat, guest_config, take_seat
+from tutelage.cli.guests import Guests, find_guests
+from tutelage.cli.seats import Seat, guest_config, guest_name, take_seat
 from tutelage.cli.splits import Splits, leaks, load_splits, only_new
 from tutelage.cli.trackers import NoTracker, Tracker, open_tracker
 from tutelage.config.settings import UpdateSettings
@@ -103,9 +104,12 @@ def make_bench(run: Run, parts: Parts, progress: Progress, tracker: Tracker | No
     run.append_many("problems", [*splits.train, *splits.held_out, *only_new(splits)])
     if told := leaks(splits):
         progress.note(f"warning: {told}")
-    seats: dict[str, Seat] = {}
+    for told in parts.guests.told:
+        progress.note(told)
+    seats = dict(parts.guests.seats)
 
     def invite(name: str) -> Bench:
+        name = guest_name(name)
         if name not in seats:
             seats[name] = take_seat(guest_config(parts.config, name), splits)
         seat = seats[name]
@@ -130,6 +134,7 @@ class Parts:
     splits: Splits
     grader: Any
     seat: Seat
+    guests: Guests
 
     @property
     def base(self) -> Weights:
@@ -150,7 +155,8 @@ def assemble_with(config: Any, splits: Splits) -> Parts:
         splits: the problems; where there is nothing to train on, `train` may be empty.
     """
     seat = take_seat(config, splits)
-    return Parts(config, splits, load_grader(config.grader, grader_options(config)), seat)
+    guests = find_guests(config, seat, splits)
+    return Parts(config, splits, load_grader(config.grader, grader_options(config)), seat, guests)
 
 
 def grader_options(config: Any) -> GraderOptions:

@@ -18,7 +18,8 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="`primer`, a model or adapter folder (RUN/checkpoints/it3), or a hub name."
+            metavar="MODEL",
+            help="`primer`, a model or adapter folder (RUN/checkpoints/it3), a run (its last checkpoint), a hub name.",
         ),
     ],
     settings: Annotated[

@@ -20,10 +20,11 @@ from rich.table import Table
 
 from tutelage.cli.backends import assemble_with, make_bench, open_run
 from tutelage.cli.progress import open_progress
-from tutelage.cli.run import check_model_name, choose_folder, explain, short_name
+from tutelage.cli.run import check_model_name, choose_folder, explain, short_name, with_checkpoint
 from tutelage.cli.splits import Splits, worked_examples
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
 from tutelage.cli.team import open_team
+from tutelage.cli.unbegun import unless_unbegun
 from tutelage.config.settings import GradingSettings, ModelSettings, ProgramSettings, SamplerSettings, setting
 from tutelage.errors import InputError
 from tutelage.evaluation.curves import played_curve, sampled_curve
@@ -108,13 +109,16 @@ def run_evaluation(config: EvalSettings, *, words: Sequence[str], resume: bool) 
     Raises:
         TutelageError: as a run.
     """
+    config, taken = with_checkpoint(config)
     folder = choose_folder(RECIPE, config.output_dir, config.model, resume=resume)
     kept = [word for word in words if word.partition("=")[0] not in ("model", "output_dir")]
     again = ["tutelage", "eval", config.model, *kept, "--output", str(folder), "--resume"]
     check_model_name(config.model)
     progress = open_progress()
+    for note in taken:
+        progress.note(note)
     try:
-        with open_eval_bench(config, folder, progress=progress, resume=resume) as bench:
+        with unless_unbegun(folder), open_eval_bench(config, folder, progress=progress, resume=resume) as bench:
             progress.note(f"{'resuming' if resume else 'evaluation folder'}: {folder}")
             report = measure(config, bench)
     except (Exception, KeyboardInterrupt) as error:  # the named boundary: it becomes one of ours, with its cause

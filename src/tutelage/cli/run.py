@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tutelage.cli.unbegun import unless_unbegun
 from tutelage.errors import ConfigError, ModelError, NothingToLearn, RunError, RunFailed, TutelageError
 
 if TYPE_CHECKING:
@@ -50,15 +51,17 @@ def run(
     refuse_unknown_options(words)
     configure_threads()
     module = load_recipe(info)
-    loaded = load_settings(module.Config, file=config, overrides=words)
+    loaded, taken = with_checkpoint(load_settings(module.Config, file=config, overrides=words))
     if dry_run:
+        for note in taken:
+            typer.echo(note, err=True)
         typer.echo(to_toml(loaded), nl=False)
         _print_estimate(loaded)
         return
     file_words = ["-c", str(config)] if config is not None else []
     folder = choose_folder(info.name, loaded.output_dir, loaded.model, resume=resume)
     again = ["tutelage", "run", info.name, *file_words, *_without(words, "output_dir"), f"output_dir={folder}"]
-    execute(Plan(info, module, loaded, folder, resume, [*again, "--resume"]))
+    execute(Plan(info, module, loaded, folder, resume, [*again, "--resume"], taken))
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Plan:
         folder: the run folder.
         resume: whether the folder is there already and to be gone on with.
         again: the words of the command that goes on with it.
+        notes: what to tell before it begins.
     """
 
     info: RecipeInfo
@@ -79,6 +83,7 @@ class Plan:
     folder: Path
     resume: bool
     again: list[str]
+    notes: tuple[str, ...] = ()
 
 
 def execute(plan: Plan) -> dict[str, Any]:
@@ -98,10 +103,15 @@ def execute(plan: Plan) -> dict[str, Any]:
     config = plan.config.model_copy(update={"output_dir": str(plan.folder)})
     check_model_name(config.model)
     progress = open_progress()
+    for note in plan.notes:
+        progress.note(note)
     try:
-        with open_bench(
-            config, recipe=plan.info.name, folder=plan.folder, progress=progress, resume=plan.resume
-        ) as bench:
+        with (
+            unless_unbegun(plan.folder),
+            open_bench(
+                config, recipe=plan.info.name, folder=plan.folder, progress=progress, resume=plan.resume
+            ) as bench,
+        ):
             progress.note(f"{'resuming' if plan.resume else 'run folder'}: {plan.folder}")
             report: dict[str, Any] = plan.module.run(config, bench)
     except (Exception, KeyboardInterrupt) as error:  # the named boundary: it becomes one of ours, with its cause
@@ -200,26 +210,39 @@ def refuse_unknown_options(words: Sequence[str], *, options: Sequence[str] = OPT
 
 
 def check_model_name(model: str) -> None:
-    """Refuse what is plainly no model, before a hub is asked for it.
+    """Refuse what is plainly no model, before a hub is asked for it: a slip of `primer`.
+
+    Args:
+        model: as the user named it; with `local:` before it, or one who answers in a model's place, too.
 
     Raises:
-        ModelError: a run folder instead of one of its checkpoints, or a slip of `primer`.
+        ModelError: it is one.
     """
     from tutelage.config.loading import nearest
 
-    folder = Path(model)
-    if (folder / "run.json").is_file():
-        found = sorted((folder / "checkpoints").glob("*/"), key=lambda path: path.stat().st_mtime)
-        wanted = "one of " + ", ".join(map(str, found)) if found else "a model folder"
+    bare = model.removeprefix("local:")
+    if bare == BUILT_IN or "/" in bare or ":" in bare or Path(bare).exists():
+        return
+    if nearest(bare, [BUILT_IN]):
         raise ModelError(
-            "this is a run, not a model", seen=model, expected=wanted,
-            advice=f"name {found[-1]}" if found else "the run has no checkpoint yet; go on with --resume",
+            f"there is no model {bare!r}; did you mean {BUILT_IN}?", seen=model,
+            expected=f"{BUILT_IN}, a folder, or a hub name", advice=f"write {BUILT_IN}",
         )  # fmt: skip
-    if not folder.exists() and "/" not in model and model != BUILT_IN and nearest(model, [BUILT_IN]):
-        raise ModelError(
-            f"there is no model {model!r}; did you mean {BUILT_IN}?", seen=model,
-            expected=f"{BUILT_IN}, a folder, or a hub name", advice=f"model={BUILT_IN}",
-        )  # fmt: skip
+
+
+def with_checkpoint(config: Any) -> tuple[Any, tuple[str, ...]]:
+    """A config whose `model`, where it is a run folder, is the run's last checkpoint; and what to tell of that.
+
+    Raises:
+        ModelError: the run has no checkpoint.
+    """
+    from tutelage.models.runs import checkpoint_of
+
+    found = checkpoint_of(config.model)
+    if found == config.model:
+        return config, ()
+    note = f"model={config.model}: its last checkpoint, {found}"
+    return config.model_copy(update={"model": found}), (note,)
 
 
 def short_name(model: str) -> str:

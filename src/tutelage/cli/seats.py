@@ -15,7 +15,8 @@ from typing import Any
 
 from tutelage.cli.splits import Splits
 from tutelage.errors import InputError, ModelError
-from tutelage.models.loading import load_tokenizer, resolve_device
+from tutelage.models.loading import load_tokenizer, refuse_classifier, resolve_device
+from tutelage.models.runs import checkpoint_of
 from tutelage.problems.files import read_rows
 from tutelage.recipes.bench import ELSEWHERE, Weights
 from tutelage.recipes.rehearsal import rehearsal_script
@@ -50,6 +51,16 @@ def take_seat(config: Any, splits: Splits) -> Seat:
     return Seat(base, prompter, tokenizer, Samplers(config, tokenizer, prompter, {p.id: p for p in everything}))
 
 
+def guest_name(name: str) -> str:
+    """A guest's name with the last checkpoint of a run in the run's place.
+
+    Raises:
+        ModelError: the run has none.
+    """
+    kind, _, where = name.partition(":")
+    return f"local:{checkpoint_of(where)}" if kind == "local" and where else checkpoint_of(name)
+
+
 def guest_config(config: Any, name: str) -> Any:
     """A run's config with somebody else in it, whom a recipe's setting names.
 
@@ -68,15 +79,16 @@ def guest_config(config: Any, name: str) -> Any:
 
 
 def model_location(name: str) -> tuple[str, Path | None]:
-    """Folder or hub name of the model, and the adapter folder where `name` is one.
+    """Folder or hub name of the model, and the adapter folder where `name` is one; a run is its last checkpoint.
 
     Raises:
-        ModelError: `name` looks like a folder and is none, or an adapter whose base cannot be told.
+        ModelError: an adapter whose base cannot be told, or a run without a checkpoint.
     """
     if name == "primer":
         from tutelage.primer import model_path
 
         return str(model_path()), None
+    name = checkpoint_of(name)
     folder = Path(name)
     if (folder / "adapter_config.json").is_file():
         import json
@@ -169,14 +181,16 @@ def model_limits(model: str) -> Limits:
     """What a model's config says of its context and vocabulary.
 
     Raises:
-        ModelError: the config cannot be read.
+        ModelError: the config cannot be read, or is that of a model that does not write.
     """
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(model).get_text_config()
+        whole = AutoConfig.from_pretrained(model)
+        config = whole.get_text_config()
     except (OSError, ValueError) as error:
         raise ModelError("the model's config cannot be read", seen=f"{model}: {error}") from error
+    refuse_classifier(model, whole)
     return Limits(getattr(config, "max_position_embeddings", None), getattr(config, "vocab_size", None))
 
 

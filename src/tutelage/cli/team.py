@@ -16,6 +16,7 @@ from tutelage.cli.seats import model_limits
 from tutelage.errors import InputError
 from tutelage.evaluation.program_flows import PROGRAMMER, pot_then_cot
 from tutelage.evaluation.strategy_names import Strategy
+from tutelage.models.runs import checkpoint_of
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.flow_config import FlowChunks
 from tutelage.recipes.flow_play import flow_game
@@ -79,7 +80,8 @@ def stop_game(config: EvalSettings, bench: Bench) -> Game:
         InputError: there is none.
     """
     beside = Path(config.model).parent / "stop"
-    name = config.stop or (str(beside) if (beside / "adapter_config.json").is_file() else "")
+    name = checkpoint_of(config.stop, label="stop") if config.stop else ""
+    name = name or (str(beside) if (beside / "adapter_config.json").is_file() else "")
     if not name:
         raise InputError(
             "the strategy flow cannot be run: there is no Stop model", seen=f"no {beside}",
@@ -106,12 +108,12 @@ def chunks_of(config: EvalSettings) -> EvalSettings:
 
 def _scorer(config: EvalSettings) -> Scorer:
     """Rewards of completions by the reward model in a folder; it is loaded when it is first asked."""
-    from tutelage.learning.reward import RewardScorer, check_reward_model
+    from tutelage.learning.reward import RewardScorer
 
-    check_reward_model(str(config.reward_model))
+    path = checkpoint_of(str(config.reward_model))
 
     def score(completions: Sequence[Completion]) -> list[float]:
-        model = RewardScorer.open(str(config.reward_model), device=config.device, dtype=config.dtype)
+        model = RewardScorer.open(path, device=config.device, dtype=config.dtype)
         return [score.value for score in model.score(completions)]
 
     return score

@@ -77,8 +77,9 @@ def expectation(info: FieldInfo) -> str:
 
 
 def choices_of(info: FieldInfo) -> tuple[str, ...]:
-    """The words a field chooses from, or () where it is not a choice."""
-    return tuple(str(word) for kind in _split(info.annotation)[0] for word in _literal(kind))
+    """The words a field, or each value of its list, chooses from; () where it is not a choice."""
+    kinds = _split(info.annotation)[0]
+    return tuple(str(word) for kind in kinds for one in (kind, *_items(kind)) for word in _literal(one))
 
 
 def takes_none(info: FieldInfo) -> bool:
@@ -166,13 +167,19 @@ def _literal(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
 
 
+def _items(kind: Any) -> tuple[Any, ...]:
+    """The types of a list's values; () where it is no list."""
+    return typing.get_args(kind) if typing.get_origin(kind) in (list, tuple) else ()
+
+
 def _choice_words(kind: Any) -> str:
     words = _literal(kind)
     if words:
         return "one of " + ", ".join(str(word) for word in words) if len(words) > 1 else str(words[0])
     if typing.get_origin(kind) in (list, tuple):
-        inner = typing.get_args(kind)
-        return "a list of " + (_PLURALS.get(inner[0], "values") if inner else "values")
+        inner = next(iter(_items(kind)), None)
+        some = ", ".join(str(word) for word in _literal(inner))
+        return "a list of " + (f"words among {some}" if some else _PLURALS.get(inner, "values"))
     return "a table" if typing.get_origin(kind) is dict or kind is dict else getattr(kind, "__name__", str(kind))
 
 

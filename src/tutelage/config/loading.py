@@ -233,9 +233,15 @@ def _explain(cls: type[BaseModel], detail: ErrorDetails, given: dict[str, _Given
     seen = f"{item.key} = {_short(item.value)} ({item.where})" if item else f"{name} = {_short(detail['input'])}"
     if item and field_of(item.key, cls.model_fields) != item.key.replace("-", "_"):
         seen = f"{item.key} (that is, {name}) = {_short(item.value)} ({item.where})"
-    near = nearest(str(item.value), choices_of(info)) if item and isinstance(item.value, str) else ""
+    wrong = item.value if item else None
+    said = own_message or f"expected {expectation(info)}"
+    if any(isinstance(place, int) for place in detail["loc"]):  # one value of a list
+        wrong = detail["input"]
+        is_alone = item is not None and isinstance(item.value, list) and len(item.value) == 1
+        said = said if is_alone else f"{_short(wrong)} is wrong, {said}"
+    near = nearest(wrong, choices_of(info)) if isinstance(wrong, str) else ""
     guess = f"; did you mean {near}?" if near else ""
-    return f"{seen}: {own_message or 'expected ' + expectation(info)}{guess}"
+    return f"{seen}: {said}{guess}"
 
 
 def _short(value: Any) -> str:

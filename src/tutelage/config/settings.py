@@ -51,7 +51,9 @@ class GradingSettings(Settings):
 class DataSettings(GradingSettings):
     """What is practised on."""
 
-    data: str = setting(..., "Problems to practise on: a name, a file, or `format:path`.")
+    data: str = setting(
+        ..., "Problems to practise on: a name, a file, `format:path`, or a run of synthesize (what it kept)."
+    )
     data_limit: int | None = setting(None, "Most problems taken from `data`; none is all.", unit="problems", ge=1)
     dev_data: str | None = setting(
         None, "Problems that decisions are made on (when to stop, which step is best); none holds out part of `data`."
@@ -62,7 +64,10 @@ class DataSettings(GradingSettings):
 class ModelSettings(Settings):
     """Which model, how it is prompted, what of it is trained."""
 
-    model: str = setting(..., "Model folder or hub name of a transformers causal language model, or `primer`.")
+    model: str = setting(
+        ..., "Model folder or hub name of a transformers causal language model, a run folder (its last checkpoint), or "
+        "`primer`.",
+    )  # fmt: skip
     dtype: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "Number format of the weights; auto is bfloat16 on a GPU and float32 on a CPU."
     )

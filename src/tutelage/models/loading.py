@@ -166,13 +166,7 @@ def load_model(model: str | Path, *, device: torch.device, dtype: torch.dtype) -
             seen=f"{model}: model_type {config.model_type!r}",
             expected="a decoder-only model such as Llama, Qwen2 or Phi-3",
         )
-    if any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
-        raise ModelError(
-            "the model is a reward model or classifier, not a language model",
-            seen=f"{model}: {config.architectures[0]}",
-            expected="a model that writes",
-            advice="name it where a reward model is asked for (reward_model=)",
-        )
+    refuse_classifier(model, config)
     try:
         with quiet():
             opened: Any = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype, output_loading_info=True)
@@ -186,6 +180,21 @@ def load_model(model: str | Path, *, device: torch.device, dtype: torch.dtype) -
             expected="a tensor for every parameter",
         )
     return loaded.to(device).eval()
+
+
+def refuse_classifier(model: str | Path, config: Any) -> None:
+    """Refuse a model that gives numbers where one that writes is asked for; `config` is transformers' of it.
+
+    Raises:
+        ModelError: its architecture is that of a classifier.
+    """
+    if any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        raise ModelError(
+            "the model is a reward model or classifier, not a language model",
+            seen=f"{model}: {config.architectures[0]}",
+            expected="a model that writes",
+            advice="name it where a reward model is asked for (reward_model=)",
+        )
 
 
 def context_length(model: nn.Module) -> int:

@@ -21,6 +21,8 @@ from tutelage.records import Problem
 
 _LOG = logging.getLogger(__name__)
 _PRIMER_SIZE = 600
+SYNTHESIZED = "synthesized.jsonl"
+"""The file of a run of `synthesize` that holds the problems it kept."""
 _RENAMED = {"question", "answer", "solution", "id", "subject", "level", "choices", "answer_kind"}
 
 
@@ -35,7 +37,8 @@ def load_problems(
 
     Args:
         spec: `primer[:SPLIT][?n=N&seed=S]`, a path, or `FORMAT:PATH[?question=NAME&answer=NAME&split=NAME]` with a
-            format of `DATA_FORMATS`. A bare path is read in the format of its first row, which is logged.
+            format of `DATA_FORMATS`. A bare path is read in the format of its first row, which is logged. The folder
+            of a run of `synthesize` means the problems that it kept.
         limit: most problems, at least 1; None is all.
         fields: our field name -> the file's field name, as after `?`.
         split: the split to take from a folder, and to write on the problems; None takes what the file says.
@@ -64,7 +67,7 @@ def _load(
 ) -> list[Problem]:
     problems: list[Problem] = []
     places: dict[str, str] = {}
-    for row in read_rows(path, split):
+    for row in read_rows(data_of_run(path), split):
         row = _rename(row, names)
         if data_format is None:
             data_format = _sniffed(row)
@@ -79,6 +82,31 @@ def _load(
             "The data hold no problems", seen=str(path), expected="at least one row", advice="check the file"
         )
     return problems
+
+
+def data_of_run(path: Path) -> Path:
+    """Where the problems of a run folder lie that made some; any other path as it is.
+
+    Raises:
+        DataError: a run that makes no problems, or has not finished.
+    """
+    try:
+        header = json.loads((path / "run.json").read_bytes())
+        recipe = header["recipe"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return path
+    if recipe != "synthesize":
+        used = (header.get("config") or {}).get("data")
+        raise DataError(
+            "This run made no problems", seen=f"{path}, a run of {recipe}", expected="a run of synthesize, or data",
+            advice=f"name the data that it used: {used}" if used else "name the data themselves",
+        )  # fmt: skip
+    if not (path / SYNTHESIZED).is_file():
+        raise DataError(
+            "This run has no problems yet: it has not finished", seen=f"no {path / SYNTHESIZED}",
+            expected=f"a finished run, with {SYNTHESIZED}", advice="go on with it: --resume",
+        )  # fmt: skip
+    return path / SYNTHESIZED
 
 
 def save_problems(problems: Iterable[Problem], path: str | Path) -> Path:

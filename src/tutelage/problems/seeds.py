@@ -13,7 +13,7 @@ from typing import Any
 
 from tutelage.errors import DataError
 from tutelage.problems.files import read_rows
-from tutelage.problems.loading import load_problems
+from tutelage.problems.loading import data_of_run, load_problems
 from tutelage.records import Problem
 
 FIELDS = ("question", "problem", "instruction", "query", "prompt")
@@ -29,7 +29,7 @@ def load_seeds(spec: str, *, limit: int | None = None) -> list[Problem]:
     path = Path(spec.removeprefix("jsonl:").partition("?")[0]).expanduser()
     if spec.startswith("primer") or not path.exists() or "?" in spec:
         return load_problems(spec, limit=limit)
-    rows = list(islice(read_rows(path), limit))
+    rows = list(islice(read_rows(data_of_run(path)), limit))
     if not rows or any(row.data.get(name) is not None for row in rows for name in _ANSWERS):
         return load_problems(spec, limit=limit)
     problems = [

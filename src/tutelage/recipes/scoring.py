@@ -5,17 +5,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from tutelage.errors import ModelError
 from tutelage.learning.reward import RewardScorer, check_reward_model
 from tutelage.models.loading import load_tokenizer
+from tutelage.models.runs import checkpoint_of
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench
 from tutelage.records import Completion, Score, digest
 from tutelage.selection.filters import values_of
-from tutelage.text.prompts import tokenizer_digest
+from tutelage.text.prompts import Prompter, tokenizer_digest
 
 
 class ReadingSettings(Protocol):
@@ -36,22 +36,22 @@ class RewardSettings(ReadingSettings, Protocol):
     reward_model: str | None
 
 
+class Writes(Protocol):
+    """Who writes what a reward model reads."""
+
+    @property
+    def prompter(self) -> Prompter:
+        """Its prompts, and its tokenizer."""
+        ...
+
+
 def reward_model_path(name: str) -> str:
     """Folder or hub name of a reward model; of a run of `reward-model`, its last checkpoint.
 
     Raises:
         ModelError: the run has no checkpoint.
     """
-    folder = Path(name)
-    if not (folder / "run.json").is_file():
-        return name
-    found = sorted((folder / "checkpoints").glob("*/config.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ModelError(
-            "the run has no reward model", seen=name, expected="a finished run of reward-model",
-            advice="go on with it: --resume",
-        )  # fmt: skip
-    return str(found[-1].parent)
+    return checkpoint_of(name)
 
 
 def open_reader(config: RewardSettings, bench: Bench) -> RewardReader | None:
@@ -68,13 +68,13 @@ def open_reader(config: RewardSettings, bench: Bench) -> RewardReader | None:
     return RewardReader(path, config, config.reward_model)
 
 
-def check_tokenizer(path: str, bench: Bench, *, what: str) -> None:
+def check_tokenizer(path: str, writer: Writes, *, what: str) -> None:
     """Refuse a model that reads other tokens than the policy writes.
 
     Raises:
         ModelError: its tokenizer is not the policy's.
     """
-    ours, theirs = tokenizer_digest(bench.prompter.tokenizer), tokenizer_digest(load_tokenizer(path))
+    ours, theirs = tokenizer_digest(writer.prompter.tokenizer), tokenizer_digest(load_tokenizer(path))
     if ours != theirs:
         raise ModelError(
             f"the {what} and the model have different tokenizers",

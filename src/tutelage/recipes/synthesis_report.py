@@ -10,6 +10,7 @@ from typing import Any
 
 from tutelage.problems import save_problems
 from tutelage.problems.conversion import NotConverted
+from tutelage.problems.loading import SYNTHESIZED
 from tutelage.problems.primer.reading import is_sound, read_story
 from tutelage.recipes.bench import Bench
 from tutelage.recipes.synthesis_primer import truth_of
@@ -18,7 +19,7 @@ from tutelage.recipes.synthesis_solutions import with_programs
 from tutelage.records import Problem
 from tutelage.text.answers import infer_kind
 
-DATA_FILE, CARD_FILE = "synthesized.jsonl", "synthesized.md"
+CARD_FILE = "synthesized.md"
 
 
 def fates(candidates: Sequence[Candidate]) -> dict[str, int]:
@@ -112,7 +113,7 @@ def _percent(share: dict[str, Any]) -> str:
 
 def write_data(bench: Bench, problems: Sequence[Problem], counts: dict[str, Any], config: Any) -> None:
     """The problems as a file that `data=jsonl:` reads, and a card beside it."""
-    save_problems(problems, bench.run.path / DATA_FILE)
+    save_problems(problems, bench.run.path / SYNTHESIZED)
     (bench.run.path / CARD_FILE).write_text(card(counts, config), encoding="utf-8")
 
 

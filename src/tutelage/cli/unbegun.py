@@ -1,0 +1,56 @@
+"""A run that failed on what the user wrote, before anything was sampled, leaves no folder that refuses the next try."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tutelage.errors import InputError
+
+LOCK = ".lock"
+WRITTEN_FIRST = ("run.json", "journal.jsonl", LOCK)
+"""Files that a run folder has before its recipe does anything; besides them, the problems that it was given."""
+PROBLEMS = "problems"
+
+
+@contextmanager
+def unless_unbegun(folder: Path) -> Iterator[None]:
+    """A context around a run: a wrong input raised in it takes its new folder away, if nothing is in it yet.
+
+    What was in the folder before stays, as does everything that holds more than the header of a run (a completion, a
+    file of the user's) or that another process wrote last. Only files known by name are removed, one by one.
+
+    Args:
+        folder: the run folder.
+    """
+    is_new = not folder.exists() or not any(folder.iterdir())
+    try:
+        yield
+    except InputError:
+        if is_new and _is_ours(folder):
+            remove_header(folder)
+        raise
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether this process was the last to write there: the lock's file keeps its number."""
+    try:
+        return (folder / LOCK).read_text().strip() == str(os.getpid())
+    except OSError:
+        return False
+
+
+def remove_header(folder: Path) -> None:
+    """Remove a run folder with nothing but its header in it; any other is left as it is."""
+    problems = sorted((folder / PROBLEMS).glob("*.jsonl"))
+    known = {folder / name for name in WRITTEN_FIRST} | {folder / PROBLEMS, *problems}
+    if {*folder.rglob("*")} - known:
+        return
+    with suppress(OSError):
+        for path in (*problems, *(folder / name for name in WRITTEN_FIRST)):
+            path.unlink(missing_ok=True)
+        if (folder / PROBLEMS).is_dir():
+            (folder / PROBLEMS).rmdir()
+        folder.rmdir()
