@@ -246,6 +246,31 @@ def test_an_empty_pool_and_wrong_names_are_refused(tmp_path: Path, config, seede
         config(keyword_share=0.6, harder_share=0.6)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fields": ["geometri"]}, "no such field"),
+        ({"taxonomy": "/no/such/file.toml"}, "taxonomy cannot be read"),
+        ({"against": ["gsm8k:/no/such/file.jsonl"]}, "does not exist"),
+    ],
+)
+def test_the_built_in_model_takes_no_unknown_names_either(tmp_path: Path, config, changes: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(config(**changes), tmp_path / "run")
+    assert not list(Run.open(tmp_path / "run").read("completions", Completion))
+
+
+def test_settings_without_effect_on_the_built_in_model_are_told(tmp_path: Path, config) -> None:
+    quiet, loud = SilentProgress(), SilentProgress()
+    small = dict(asks_per_round=4, max_rounds=1, num_problems=1, solve_samples=2)
+    run(config(**small), tmp_path / "a", progress=quiet)
+    assert not any("no effect" in note for note in quiet.notes)
+    changes = dict(fields=["geometry"], persona_share=0.5, machine_demos=3)
+    run(config(**small, **changes), tmp_path / "b", progress=loud)
+    (told,) = [note for note in loud.notes if "no effect" in note]
+    assert told.endswith(": fields=[geometry], machine_demos=3, persona_share=0.5")
+
+
 def test_keywords_of_seeds_are_the_telling_ones() -> None:
     texts = {
         "a": ["mix acid here", "acid and salt"],

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
+from tutelage.config.describing import show_value
 from tutelage.errors import InputError
 from tutelage.evaluation.statistics import wilson
 from tutelage.problems.primer import OPERATIONS, Story, keywords, write_prompt
@@ -28,6 +31,10 @@ from tutelage.text.prompts import Prompter
 
 FIELD = "word problems"
 MOST_STEPS = 6
+WITHOUT_EFFECT = (
+    "taxonomy", "fields", "human_demos", "machine_demos", "list_length", "keywords_per_ask", "persona_share",
+)  # fmt: skip
+"""Settings of `synthesize` that say what stands in a prompt of which the built-in model's own form has nothing."""
 
 
 @dataclass
@@ -75,6 +82,12 @@ class PrimerWriter:
             prompt = self.prompter.render_text(write_prompt(", ".join(line)))
             asks.append(Ask(f"it{round}-{index}", mode, FIELD, tuple(line), (base,), prompt))
         return asks
+
+
+def ignored(settings: BaseModel) -> list[str]:
+    """The settings that were changed and that have no effect on the built-in model, as the user would write them."""
+    changed = settings.model_dump(include=set(WITHOUT_EFFECT), exclude_defaults=True)
+    return [f"{name}={show_value(changed[name])}" for name in WITHOUT_EFFECT if name in changed]
 
 
 def _keyword(rng: random.Random) -> str:

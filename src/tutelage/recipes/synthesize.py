@@ -37,7 +37,7 @@ from tutelage.recipes.bench import Bench
 from tutelage.recipes.estimate import Workload
 from tutelage.recipes.flow_stage import run_flows
 from tutelage.recipes.synthesis_asking import PromptWriter, Writer
-from tutelage.recipes.synthesis_primer import PrimerWriter
+from tutelage.recipes.synthesis_primer import PrimerWriter, ignored
 from tutelage.recipes.synthesis_records import KEPT, Ask, Candidate
 from tutelage.recipes.synthesis_report import dropped, figures, problem_of, remarks, write_data
 from tutelage.recipes.synthesis_sieve import Sieve, bare_problem, nothing_kept, read_candidates
@@ -133,10 +133,21 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
 
 
 def make_writer(config: Config, bench: Bench) -> Writer:
-    """Who plans the requests: for the built-in model its own, else one with the taxonomy's fields."""
-    if bench.prompter.form == "primer":
-        return PrimerWriter(config, bench.prompter, bench.train)
-    return PromptWriter(config, load_taxonomy(config.taxonomy).only(config.fields), bench.prompter, bench.train)
+    """Who plans the requests: for the built-in model its own, else one with the taxonomy's fields.
+
+    Raises:
+        InputError: taxonomy or fields cannot be used. They are checked for the built-in model too, on which they have
+            no effect: that is told.
+    """
+    taxonomy = load_taxonomy(config.taxonomy).only(config.fields)
+    if bench.prompter.form != "primer":
+        return PromptWriter(config, taxonomy, bench.prompter, bench.train)
+    if names := ignored(config):
+        bench.progress.note(
+            f"warning: no effect on the built-in model, which writes word problems from a line of keywords alone: "
+            f"{', '.join(names)}"
+        )
+    return PrimerWriter(config, bench.prompter, bench.train)
 
 
 def write(config: Config, bench: Bench, asks: Sequence[Ask], t: int) -> dict[str, Completion]:
