@@ -136,6 +136,14 @@ def test_no_hard_problem_is_told(tmp_path, tiny_model_dir, hard_config, share, m
     assert "9 all_right" in str(caught.value) or "9 unsolved" in str(caught.value)
 
 
+def test_a_sampler_that_writes_nothing_is_told_as_that(tmp_path, tiny_model_dir, hard_config) -> None:
+    changes = scripted(tmp_path, 1)
+    (tmp_path / "script.py").write_text("def answer(request):\n    return ''\n")
+    with pytest.raises(NothingToLearn, match="no problem is hard") as caught:
+        run(hard_config(model=str(tiny_model_dir("llama")), **changes), tmp_path / "run")
+    assert "of 45 solutions 45 are empty" in str(caught.value) and "harder problems" not in str(caught.value)
+
+
 def test_a_run_that_is_killed_and_resumed_ends_the_same(tmp_path, hard_config, results_of, monkeypatch) -> None:
     config = hard_config(
         data="primer:train?n=6", eval_data="primer:dev?n=2", num_samples=4, diversity_samples=2, pairs="best-vs-worst",

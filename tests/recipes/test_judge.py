@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,15 @@ def test_a_judge_scores_for_other_recipes_and_one_that_never_parses_is_told(tmp_
     with pytest.raises(NothingToLearn, match="no rating was kept") as caught:
         run_it(make_config(annotator="primer", sampler=f"scripted:{tmp_path}/script.py:chatter"), tmp_path / "three")
     assert "there is no rating" in str(caught.value)
+
+
+def test_a_sampler_that_writes_nothing_is_told_as_that(tmp_path) -> None:
+    (tmp_path / "script.py").write_text("def nothing(request):\n    return ''\n")
+    with pytest.raises(NothingToLearn, match="no rating was kept") as caught:
+        run_it(make_config(sampler=f"scripted:{tmp_path}/script.py:nothing"), tmp_path / "run")
+    message = str(caught.value)
+    assert re.search(r"no solution to rate.*of (\d+) solutions \1 are empty", message)
+    assert "annotator" not in message and "why the sampler writes nothing" in message
 
 
 def test_what_is_refused(tmp_path) -> None:

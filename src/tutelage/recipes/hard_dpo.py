@@ -140,7 +140,7 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     pairing = make_pairs(config, bench, drawn)
     bench.run.append_many("pairs", pairing.pairs)
     if not pairing.pairs:
-        raise no_pair(config, pairing)
+        raise no_pair(config, pairing, drawn.completions)
     weights, figures = learn.from_pairs(config, bench, bench.base, pairing.pairs, iteration=1)
     figures.pairing = pairing.counts
     after = measured(config, bench, weights, figures)
@@ -241,7 +241,7 @@ def remarks(counts: Mapping[str, int], card: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def no_pair(config: Config, pairing: HardPairs) -> NothingToLearn:
+def no_pair(config: Config, pairing: HardPairs, completions: Sequence[Completion]) -> NothingToLearn:
     """The error that says why there is no pair, and what to try."""
     shown = ", ".join(f"{count} {name}" for name, count in pairing.counts.items() if count)
     if config.pairs == "best-vs-worst":
@@ -251,4 +251,9 @@ def no_pair(config: Config, pairing: HardPairs) -> NothingToLearn:
         advice = "give it harder problems (or easier ones, if most are unsolved), or draw more samples"
     else:
         what, advice = "no hard problem has a pair of the types asked for", "name more types, or sample pot beside cot"
+    blank = sum(not completion.text.strip() for completion in completions)
+    if blank:
+        shown += f"; of {len(completions)} solutions {blank} are empty"
+    if 2 * blank > len(completions):
+        advice = "look at the completions in the run folder, and see why the sampler writes nothing"
     return NothingToLearn(what, seen=shown, expected="some hard problems with a right and a wrong path", advice=advice)

@@ -170,6 +170,7 @@ def practise(config: Config, bench: Bench, teacher: Teacher | None, report: Repo
     Raises:
         NothingToLearn: none was kept.
     """
+    completions: Sequence[Completion] = ()
     if config.ratings is not None:
         path = Path(config.ratings).expanduser()
         records = path / "judge_samples"
@@ -188,13 +189,22 @@ def practise(config: Config, bench: Bench, teacher: Teacher | None, report: Repo
         )
     bench.run.append_many("judge_samples", samples)
     if not any(sample.fate == "kept" for sample in samples):
-        data = judge_card.data_card(samples)
-        raise NothingToLearn(
-            "no rating was kept", seen=f"{data['fates'] or 'no solution to rate'}, {data['unreadable']}",
-            expected="at least one analysis that ends in a score from 1 to 10",
-            advice="take another annotator, or raise annotation_tokens or annotation_tries",
-        )  # fmt: skip
+        raise nothing_kept(samples, completions)
     return samples
+
+
+def nothing_kept(samples: Sequence[JudgeSample], completions: Sequence[Completion]) -> NothingToLearn:
+    """The error that says why no rating was kept; `completions` are the solutions sampled for it, if any were."""
+    data = judge_card.data_card(samples)
+    blank = sum(not completion.text.strip() for completion in completions)
+    told = f"; of {len(completions)} solutions {blank} are empty" if blank else ""
+    advice = "take another annotator, or raise annotation_tokens or annotation_tries"
+    if not samples:
+        advice = "look at the completions in the run folder, and see why the sampler writes nothing that can be rated"
+    return NothingToLearn(
+        "no rating was kept", seen=f"{data['fates'] or 'no solution to rate'}, {data['unreadable']}{told}",
+        expected="at least one analysis that ends in a score from 1 to 10", advice=advice,
+    )  # fmt: skip
 
 
 def known_questions(samples: Sequence[JudgeSample], problems: Sequence[Problem]) -> list[str]:
