@@ -62,7 +62,7 @@ def test_the_corrected_command_is_taken(tmp_path: Path, capsys: pytest.CaptureFi
              "top_p=0.9"]  # fmt: skip
     assert main([*words, "against=gsm8k:/no/such.jsonl"]) == 2
     shown = capsys.readouterr().err
-    assert "does not exist" in shown and "--resume" not in shown
+    assert "does not exist" in shown and "--resume" not in shown and f"{folder} was removed again" in shown
     assert not folder.exists()
     assert main(words) == 0
     assert json.loads((folder / "run.json").read_text())["config"]["against"] == []

@@ -28,9 +28,9 @@ def unless_unbegun(folder: Path) -> Iterator[None]:
     is_new = not folder.exists() or not any(folder.iterdir())
     try:
         yield
-    except InputError:
-        if is_new and _is_ours(folder):
-            remove_header(folder)
+    except InputError as error:
+        if is_new and _is_ours(folder) and remove_header(folder):
+            error.add_note(f"nothing was sampled, so the run folder {folder} was removed again")
         raise
 
 
@@ -42,15 +42,20 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-def remove_header(folder: Path) -> None:
-    """Remove a run folder with nothing but its header in it; any other is left as it is."""
+def remove_header(folder: Path) -> bool:
+    """Remove a run folder with nothing but its header in it; any other is left as it is.
+
+    Returns:
+        Whether it was removed.
+    """
     problems = sorted((folder / PROBLEMS).glob("*.jsonl"))
     known = {folder / name for name in WRITTEN_FIRST} | {folder / PROBLEMS, *problems}
     if {*folder.rglob("*")} - known:
-        return
+        return False
     with suppress(OSError):
         for path in (*problems, *(folder / name for name in WRITTEN_FIRST)):
             path.unlink(missing_ok=True)
         if (folder / PROBLEMS).is_dir():
             (folder / PROBLEMS).rmdir()
         folder.rmdir()
+    return not folder.exists()
