@@ -24,6 +24,7 @@ from tutelage.selection.program_inlining import inline
 from tutelage.selection.program_names import OwnNames, is_dynamic, number_names, own_names
 from tutelage.selection.program_numbers import Numbers
 from tutelage.selection.program_rewriting import Fold, Rewriter
+from tutelage.selection.program_text import text_of
 from tutelage.selection.program_tree import fingerprint, walk
 
 MAX_SOURCE = 20_000
@@ -73,6 +74,10 @@ _FORMS: dict[tuple[Hashable, Fold], str] = {}
 """Forms of programs whose names are numbered already: most samples of a problem differ in names and remarks only."""
 
 
+def _bound(nodes: list[ast.AST]) -> set[str]:
+    return {node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is not ast.Load}
+
+
 def _rewritten(tree: ast.Module, nodes: list[ast.AST], own: OwnNames, fold: Fold) -> str:
     for _ in range(_ROUNDS):
         numbers = Numbers(nodes, own)
@@ -83,8 +88,8 @@ def _rewritten(tree: ast.Module, nodes: list[ast.AST], own: OwnNames, fold: Fold
             rewriter.visit(tree)
             dropped |= clean(tree, own, numbers)
         nodes = walk(tree)
-        if not dropped & {node.id for node in nodes if type(node) is ast.Name and not isinstance(node.ctx, ast.Load)}:
+        if not (dropped and dropped & _bound(nodes)):
             break  # otherwise the order of bindings, by which names are numbered, is another now
         own = own_names(tree)
     number_names(nodes, own)
-    return ast.unparse(tree) or "pass"
+    return text_of(tree) or "pass"

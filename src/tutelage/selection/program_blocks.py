@@ -20,6 +20,9 @@ _STANDARD = frozenset(
     )
 )  # fmt: skip
 """Modules whose import does nothing that a program could see."""
+_DECLARATIONS = (ast.Global, ast.Nonlocal)
+_FLAT = frozenset((ast.Assign, ast.AugAssign, ast.Expr, ast.Return))
+"""The common statements that hold no others."""
 _LEAVES = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _BINDS = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal,
@@ -49,11 +52,14 @@ def _count_reads(tree: ast.AST) -> Counter[str]:
     """How often each name is read, named by a declaration or deleted."""
     reads: Counter[str] = Counter()
     for node in walk(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
-            reads[node.id] += 1
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            reads[node.target.id] += 1
-        elif isinstance(node, ast.Global | ast.Nonlocal):
+        kind = type(node)
+        if kind is ast.Name:
+            if type(node.ctx) is not ast.Store:  # type: ignore[attr-defined]
+                reads[node.id] += 1  # type: ignore[attr-defined]
+        elif isinstance(node, ast.AugAssign):
+            if isinstance(node.target, ast.Name):
+                reads[node.target.id] += 1
+        elif isinstance(node, _DECLARATIONS):
             reads.update(node.names)
     return reads
 
@@ -68,12 +74,14 @@ class _Sweeper:
         kept: list[ast.stmt] = []
         for index, statement in enumerate(body):
             for one in self._alive(statement):
-                self._inside(one)
+                if type(one) not in _FLAT:
+                    self._inside(one)
                 kept.append(one)
-            rest = body[index + 1 :]
-            if rest and isinstance(statement, _LEAVES) and not any(_binds(one) for one in rest):
-                self._drop(rest)
-                break
+            if isinstance(statement, _LEAVES):
+                rest = body[index + 1 :]
+                if rest and not any(_binds(one) for one in rest):
+                    self._drop(rest)
+                    break
         return kept or ([ast.Pass()] if is_inner else [])
 
     def _drop(self, statements: list[ast.stmt]) -> list[ast.stmt]:
@@ -87,7 +95,9 @@ class _Sweeper:
         """What is left of one statement."""
         if isinstance(statement, ast.Pass) or self._is_idle(statement):
             return self._drop([statement])
-        if isinstance(statement, ast.If | ast.While) and isinstance(statement.test, ast.Constant):
+        if type(statement) in _FLAT:
+            return [statement]
+        if isinstance(statement, (ast.If, ast.While)) and isinstance(statement.test, ast.Constant):
             taken, dropped = (statement.body, statement.orelse)[:: 1 if statement.test.value else -1]
             can_go = isinstance(statement, ast.If) or not statement.test.value
             if can_go and not any(_binds(one) for one in dropped):
@@ -102,6 +112,8 @@ class _Sweeper:
 
     def _inside(self, statement: ast.stmt) -> None:
         if isinstance(body := getattr(statement, "body", None), list):
+            if isinstance(statement, ast.FunctionDef) and len(body) > 1 and _is_literal(body[0]):
+                body = body[1:]  # a docstring: nothing else dies with it, so this is no reason for another sweep
             statement.body = self.block(body)  # type: ignore[attr-defined]
         for name in ("orelse", "finalbody"):
             if inner := getattr(statement, name, None):
@@ -112,10 +124,12 @@ class _Sweeper:
     def _is_idle(self, statement: ast.stmt) -> bool:
         """Whether a statement does nothing that anything could see."""
         if isinstance(statement, ast.Expr):
-            return isinstance(statement.value, ast.Constant)
+            return _is_literal(statement)
         if isinstance(statement, ast.Assign):
-            names = [target.id if isinstance(target, ast.Name) else "" for target in statement.targets]
-            return all(map(self._is_unread, names)) and self._is_harmless(statement.value)
+            for target in statement.targets:
+                if type(target) is not ast.Name or not self._is_unread(target.id):
+                    return False
+            return self._is_harmless(statement.value)
         if isinstance(statement, ast.Import):
             return all(
                 alias.name in _STANDARD and self._is_unread(alias.asname or alias.name) for alias in statement.names
@@ -144,6 +158,10 @@ class _Sweeper:
         if isinstance(node, ast.Tuple | ast.List):
             return all(self._is_harmless(part) for part in node.elts)
         return self.numbers.kind(node) is not None and self.numbers.is_still(node) and not self.numbers.faults(node)
+
+
+def _is_literal(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _binds(statement: ast.stmt) -> bool:

@@ -16,12 +16,15 @@ import ast
 import copy
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from tutelage.selection.program_names import OwnNames
 from tutelage.selection.program_numbers import Numbers, number_of
 from tutelage.selection.program_tree import child_fields, children, walk
 
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_FUNCTIONS = frozenset((ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+_EMPTY = frozenset((ast.Constant, type(None), str, int))
+"""What holds no name: literals, and what stands in fields and is no node."""
 _MAX_NODES = 200
 
 
@@ -50,7 +53,7 @@ def inline(tree: ast.Module, own: OwnNames, numbers: Numbers, rewrite: Callable[
     fixed = {name for name in own.certain if stores[name] <= 1 and name not in others}
     loops = {name for name in own.certain if stores[name] == 1 and name in others}
     worker = _Inliner(numbers, fixed | loops, {name for name in fixed if stores[name] == 1}, reads, rewrite)
-    worker.locate(tree, ())
+    worker.locate(tree)
     worker.visit(tree, ())
     return worker.has_changed
 
@@ -95,6 +98,11 @@ def _pair(statement: ast.stmt) -> list[ast.stmt]:
     return [ast.Assign([name], part, lineno=0) for name, part in zip(target.elts, value.elts, strict=True)]
 
 
+def _is_bare_call(node: ast.AST) -> bool:
+    """Whether a node calls a name without arguments."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not (node.args or node.keywords)
+
+
 class _Inliner:
     """Carries numbers to where they are used.
 
@@ -121,54 +129,65 @@ class _Inliner:
         self.called: set[str] = set()
         self.has_changed = False
 
-    def locate(self, node: ast.AST, inside: tuple[int, ...]) -> None:
-        """Note in which function each name is last read, and which are called without arguments."""
-        if isinstance(node, _FUNCTIONS):
-            inside = (*inside, id(node))
-        if type(node) is ast.Name:
-            if isinstance(node.ctx, ast.Load):
-                self.places[node.id] = inside
-            return
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args and not node.keywords:
-            self.called.add(node.func.id)
-        for child in children(node):
-            self.locate(child, inside)
+    def locate(self, tree: ast.AST) -> None:
+        """Note in which function each name is read (one of them, if in several), and which are called without
+        arguments."""
+        functions: list[tuple[ast.AST, tuple[int, ...]]] = [(tree, ())]
+        for top, inside in functions:
+            nodes = list(children(top))
+            for node in nodes:
+                kind = type(node)
+                if kind is ast.Name:
+                    if type(node.ctx) is ast.Load:  # type: ignore[attr-defined]
+                        self.places[node.id] = inside  # type: ignore[attr-defined]
+                elif kind in _FUNCTIONS:
+                    functions.append((node, (*inside, id(node))))
+                elif kind is not ast.Constant:
+                    if _is_bare_call(node):
+                        self.called.add(node.func.id)  # type: ignore[attr-defined]
+                    nodes += children(node)
 
     def visit(self, node: ast.AST, inside: tuple[int, ...]) -> ast.AST:
         """The node with held names replaced; blocks lose the assignments that are no longer needed."""
-        if type(node) is ast.Constant:
+        kind = type(node)
+        if kind is ast.Constant:
             return node
-        if isinstance(node, _FUNCTIONS):
+        if kind is ast.Name:
+            return self._replaced(node)  # type: ignore[arg-type]
+        if kind in _FUNCTIONS:
             inside = (*inside, id(node))
-        for name in child_fields(type(node)):
-            value = getattr(node, name, None)
+        for name in child_fields(kind):
+            value: Any = getattr(node, name, None)
             if type(value) is list:
-                kept = []
-                for part in value:
-                    if not isinstance(part, ast.AST):
-                        kept.append(part)
-                        continue
-                    new = self.visit(part, inside)
-                    if not (isinstance(new, ast.stmt) and self._hold(new, inside)):
-                        kept.append(new)
-                if value and not kept and name == "body":
-                    kept.append(ast.Pass())
-                value[:] = kept
-            elif isinstance(value, ast.AST):
-                setattr(node, name, self.visit(value, inside))
-        return self._replaced(node)
+                if value:
+                    self._visit_all(value, name, inside)
+            elif type(value) not in _EMPTY and (new := self.visit(value, inside)) is not value:
+                setattr(node, name, new)
+        return self.calls.get(node.func.id, node) if self.calls and _is_bare_call(node) else node  # type: ignore[attr-defined]
 
-    def _replaced(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in self.held:
-            return copy.deepcopy(self.held[node.id])
-        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not (node.args or node.keywords)
-        return self.calls.get(node.func.id, node) if is_call else node  # type: ignore[attr-defined]
+    def _visit_all(self, parts: list[Any], name: str, inside: tuple[int, ...]) -> None:
+        """Visit what is in a list, in place."""
+        kept = []
+        for part in parts:
+            new = part if type(part) in _EMPTY else self.visit(part, inside)
+            if not (isinstance(new, ast.stmt) and self._hold(new, inside)):
+                kept.append(new)
+        if not kept and name == "body":
+            kept.append(ast.Pass())
+        parts[:] = kept
+
+    def _replaced(self, node: ast.Name) -> ast.AST:
+        """What a name holds; a literal is there for each place where it is read, anything else for one."""
+        value = self.held.get(node.id) if type(node.ctx) is ast.Load else None
+        if value is None or type(value) is ast.Constant:
+            return value or node
+        return value if self.reads[node.id] == 1 else copy.deepcopy(value)
 
     def _hold(self, statement: ast.stmt, inside: tuple[int, ...]) -> bool:
         """Whether a statement only names a value that can stand in its place; it goes then."""
-        if isinstance(statement, ast.FunctionDef):
-            return self._hold_function(statement)
-        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        if type(statement) is not ast.Assign:
+            return isinstance(statement, ast.FunctionDef) and self._hold_function(statement)
+        if len(statement.targets) != 1:
             return False
         target = statement.targets[0]
         if not isinstance(target, ast.Name) or target.id not in self.single:

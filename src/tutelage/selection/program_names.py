@@ -100,16 +100,19 @@ def own_names(tree: ast.Module) -> OwnNames:
     outside = frozen | {use.name for use, scope in found if scope is None}
     prefix = free_prefix(outside)
     new: dict[tuple[Scope, str], str] = {}
-    for use, scope in [*(one for one in found if one[0].is_binding), *(one for one in found if not one[0].is_binding)]:
-        if scope is not None and use.name not in frozen:
-            use.write(new.setdefault((scope, use.name), f"{prefix}{len(new):0{WIDTH}}"))
+    for is_binding in (True, False):
+        for use, scope in found:
+            if use.is_binding is is_binding and scope is not None and use.name not in frozen:
+                key = scope, use.name
+                if key not in new:
+                    new[key] = f"{prefix}{len(new):0{WIDTH}}"
+                use.write(new[key])
     for keyword, argument in followed:
         keyword.arg = argument.arg
     bound = {use.name for use, scope in found if scope is not None and use.name in frozen}
     certain = frozenset(name for key, name in new.items() if key not in uncertain)
-    return OwnNames(
-        tuple(new.values()), certain, frozenset(outside), BUILTINS - (BUILTINS if reader.has_star else bound)
-    )
+    builtins = frozenset() if reader.has_star else BUILTINS - bound if bound else BUILTINS
+    return OwnNames(tuple(new.values()), certain, frozenset(outside), builtins)
 
 
 def _uncertain(found: list[tuple[Use, Scope | None]]) -> set[tuple[Scope, str]]:

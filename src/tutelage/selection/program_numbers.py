@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tutelage.selection.program_names import OwnNames
+from tutelage.selection.program_tree import children
 
 Kinds = frozenset[str] | None
 """Types that an expression may have, of bool, int, float and complex; None is unknown, empty is never bound."""
@@ -29,6 +30,12 @@ _MATH_FLOAT = frozenset(
 )  # fmt: skip
 _MATH_CONSTANTS = frozenset(("pi", "e", "tau", "inf", "nan"))
 OVERFLOW, ANY = "overflow", "any"
+_NO_FAULT, _ANY_FAULT, _OVERFLOW_FAULT = NONE, frozenset((ANY,)), frozenset((OVERFLOW,))
+_LITERALS = {bool: BOOL, int: INT, float: FLOAT, complex: COMPLEX}
+_RING = frozenset((ast.Add, ast.Sub, ast.Mult))
+_DIVISIONS = frozenset((ast.Div, ast.FloorDiv, ast.Mod))
+_PURE = frozenset((ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp))
+"""Expressions that do nothing but what their parts do."""
 MAX_BITS = 900
 """Whole numbers of fewer bits can be made floats."""
 _NOTED = frozenset(
@@ -41,11 +48,14 @@ _NOTED = frozenset(
 
 def number_of(node: ast.AST | None) -> int | float | None:
     """The number that a literal, with or without a minus sign, stands for; None for anything else, bools included."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inner = number_of(node.operand)
+    kind = type(node)
+    if kind is ast.Constant:
+        value = node.value  # type: ignore[union-attr]
+        return value if type(value) is int or type(value) is float else None
+    if kind is ast.UnaryOp and type(node.op) is ast.USub:  # type: ignore[union-attr]
+        inner = number_of(node.operand)  # type: ignore[union-attr]
         return None if inner is None else -inner
-    value = node.value if isinstance(node, ast.Constant) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return None
 
 
 class Numbers:
@@ -128,15 +138,16 @@ class Numbers:
 
     def _settle(self) -> None:
         """Raise the types of names until nothing changes: bound to nothing at first, unknown at most."""
-        waiting = True
+        todo, waiting = list(self._sources.items()), True
         while waiting:
             waiting = False
-            for name, sources in self._sources.items():
-                found: Kinds = self.kinds[name]
+            for name, sources in todo:
+                before = found = self.kinds[name]
                 for source in sources:
                     found = join(found, self.kind(source) if isinstance(source, ast.AST) else self._plain(source))
-                if found != self.kinds[name]:
+                if found != before:
                     self.kinds[name], waiting = found, True
+            todo = [one for one in todo if not _is_settled(*one, self.kinds)]
 
     @staticmethod
     def _plain(source: Any) -> Kinds:
@@ -144,23 +155,21 @@ class Numbers:
 
     def kind(self, node: ast.AST) -> Kinds:
         """The types that an expression may have."""
-        method = _KINDS.get(type(node))
+        which = type(node)
+        if which is ast.Name:
+            return self.kinds.get(node.id)  # type: ignore[attr-defined]
+        if which is ast.Constant:
+            return _LITERALS.get(type(node.value))  # type: ignore[attr-defined]
+        method = _KINDS.get(which)
         return None if method is None else method(self, node)
-
-    def _kind_of_constant(self, node: ast.Constant) -> Kinds:
-        return {bool: BOOL, int: INT, float: FLOAT, complex: COMPLEX}.get(type(node.value))
-
-    def _kind_of_name(self, node: ast.Name) -> Kinds:
-        return self.kinds.get(node.id)
 
     def _kind_of_operation(self, node: ast.BinOp) -> Kinds:
         left, right = self.kind(node.left), self.kind(node.right)
         if left is None or right is None:
             return None
-        exponent = number_of(node.right)
-        is_root = not (type(exponent) is int and exponent >= 0)
-        results = (_combined(a, node.op, b, is_root=is_root) for a in left for b in right)
-        return frozenset().union(*results)
+        operation = type(node.op)
+        exponent = number_of(node.right) if operation is ast.Pow else 0
+        return _results(left, operation, right, not (type(exponent) is int and exponent >= 0))
 
     def _kind_of_sign(self, node: ast.UnaryOp) -> Kinds:
         inner = self.kind(node.operand)
@@ -207,10 +216,11 @@ class Numbers:
 
         Memory is taken to suffice.
         """
-        if isinstance(node, ast.Constant):
-            return frozenset()
+        kind = type(node)
+        if kind is ast.Constant:
+            return _NO_FAULT
         if isinstance(node, ast.Name):
-            return frozenset() if node.id in self.certain else frozenset((ANY,))
+            return _NO_FAULT if node.id in self.certain else _ANY_FAULT
         if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Invert):
             return self.faults(node.operand)
         if isinstance(node, ast.BinOp):
@@ -218,10 +228,10 @@ class Numbers:
         if isinstance(node, ast.Compare) and all(self._is_real(part) for part in (node.left, *node.comparators)):
             return frozenset().union(*(self.faults(part) for part in (node.left, *node.comparators)))
         if isinstance(node, ast.Attribute) and self._kind_of_attribute(node) is not None:
-            return frozenset()
+            return _NO_FAULT
         if isinstance(node, ast.Call) and self.kind(node) is not None and _is_abs(node):
             return self.faults(node.args[0])
-        return frozenset((ANY,))
+        return _ANY_FAULT
 
     def _is_real(self, node: ast.AST) -> bool:
         kind = self.kind(node)
@@ -230,19 +240,19 @@ class Numbers:
     def _operation_faults(self, node: ast.BinOp) -> frozenset[str]:
         left, right = self.kind(node.left), self.kind(node.right)
         if left is None or right is None:
-            return frozenset((ANY,))
-        both = left | right
-        is_mixed = bool(both & WHOLE) and not both <= WHOLE
-        is_mixed = is_mixed and not all(self._is_moderate(part) for part in (node.left, node.right))
-        if isinstance(node.op, ast.Add | ast.Sub | ast.Mult):
-            return frozenset((OVERFLOW,)) if is_mixed else frozenset()
-        if isinstance(node.op, ast.Div | ast.FloorDiv | ast.Mod) and "complex" not in both:
+            return _ANY_FAULT
+        both, operation = left | right, type(node.op)
+        if operation in _RING:
+            is_mixed = not both <= WHOLE and bool(both & WHOLE)
+            is_safe = not is_mixed or (self._is_moderate(node.left) and self._is_moderate(node.right))
+            return _NO_FAULT if is_safe else _OVERFLOW_FAULT
+        if operation in _DIVISIONS and "complex" not in both:
             if not number_of(node.right):
-                return frozenset((ANY,))
-            is_whole = both <= WHOLE and not isinstance(node.op, ast.Div)
-            is_safe = is_whole or both == FLOAT or all(self._is_moderate(part) for part in (node.left, node.right))
-            return frozenset() if is_safe else frozenset((OVERFLOW,))
-        return frozenset((ANY,))
+                return _ANY_FAULT
+            is_safe = both == FLOAT or (operation is not ast.Div and both <= WHOLE)
+            is_safe = is_safe or (self._is_moderate(node.left) and self._is_moderate(node.right))
+            return _NO_FAULT if is_safe else _OVERFLOW_FAULT
+        return _ANY_FAULT
 
     def _is_moderate(self, node: ast.AST) -> bool:
         """Whether a value is a float, or a whole number that surely fits into one."""
@@ -267,11 +277,11 @@ class Numbers:
 
     def is_still(self, node: ast.AST) -> bool:
         """Whether evaluating an expression changes nothing: numbers, names and known functions only."""
-        if isinstance(node, ast.Constant | ast.Name):
+        kind = type(node)
+        if kind is ast.Constant or kind is ast.Name:
             return True
-        if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare | ast.BoolOp | ast.IfExp):
-            parts = (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
-            return self.kind(node) is not None and all(self.is_still(part) for part in parts)
+        if kind in _PURE:
+            return self.kind(node) is not None and all(map(self.is_still, children(node)))
         if isinstance(node, ast.Attribute):
             return self._is_math(node)
         if isinstance(node, ast.Call) and self.kind(node) is not None:
@@ -284,7 +294,7 @@ class Numbers:
         if kinds[0] is None or kinds[1] is None or not (self.is_still(left) and self.is_still(right)):
             return False
         first, second = self.faults(left), self.faults(right)
-        return not first or not second or (first | second) <= {OVERFLOW}
+        return not first or not second or (first | second) <= _OVERFLOW_FAULT
 
 
 def _imported(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> str | None:
@@ -299,17 +309,34 @@ def join(first: Kinds, second: Kinds) -> Kinds:
     return None if first is None or second is None else first | second
 
 
-def _combined(left: str, operation: ast.operator, right: str, *, is_root: bool) -> frozenset[str]:
+def _is_settled(name: str, sources: list[Any], kinds: dict[str, Kinds]) -> bool:
+    """Whether what a name may hold cannot become more: unknown, or literals and given types only."""
+    return kinds[name] is None or all(type(one) is ast.Constant or not isinstance(one, ast.AST) for one in sources)
+
+
+def _results(left: frozenset[str], operation: Any, right: frozenset[str], is_root: bool) -> frozenset[str]:
+    """Types of an operation's result for any of the types of its sides."""
+    key = left, operation, right, is_root
+    if key not in _RESULTS:
+        _RESULTS[key] = NONE.union(*(_combined(a, operation, b, is_root=is_root) for a in left for b in right))
+    return _RESULTS[key]
+
+
+_RESULTS: dict[Any, frozenset[str]] = {}
+"""A table that fills itself: 16 sets of types a side, 13 operations."""
+
+
+def _combined(left: str, operation: type[ast.operator], right: str, *, is_root: bool) -> frozenset[str]:
     """Types of an operation's result; `is_root`: the exponent of a power may be negative or broken."""
-    if isinstance(operation, ast.Pow):
+    if operation is ast.Pow:
         if left in WHOLE and right in WHOLE:
             return INT | FLOAT if is_root else INT
         return FLOAT if not is_root and "complex" not in (left, right) else FLOAT | COMPLEX
-    if isinstance(operation, ast.BitAnd | ast.BitOr | ast.BitXor) and left == right == "bool":
+    if operation in (ast.BitAnd, ast.BitOr, ast.BitXor) and left == right == "bool":
         return BOOL
     if "complex" in (left, right):
         return COMPLEX
-    if isinstance(operation, ast.Div) or "float" in (left, right):
+    if operation is ast.Div or "float" in (left, right):
         return FLOAT
     return INT
 
@@ -340,8 +367,8 @@ def _called(name: str, kinds: list[Kinds]) -> Kinds:
 
 
 _KINDS: dict[type[ast.AST], Callable[[Numbers, Any], Kinds]] = {
-    ast.Constant: Numbers._kind_of_constant, ast.Name: Numbers._kind_of_name, ast.Call: Numbers._kind_of_call,
-    ast.BinOp: Numbers._kind_of_operation, ast.UnaryOp: Numbers._kind_of_sign, ast.BoolOp: Numbers._kind_of_choice,
-    ast.Compare: Numbers._kind_of_comparison, ast.IfExp: Numbers._kind_of_condition,
+    ast.Call: Numbers._kind_of_call, ast.BinOp: Numbers._kind_of_operation, ast.UnaryOp: Numbers._kind_of_sign,
+    ast.BoolOp: Numbers._kind_of_choice, ast.Compare: Numbers._kind_of_comparison,
+    ast.IfExp: Numbers._kind_of_condition,
     ast.NamedExpr: Numbers._kind_of_walrus, ast.Attribute: Numbers._kind_of_attribute,
 }  # fmt: skip

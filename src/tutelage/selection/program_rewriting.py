@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from tutelage.selection.program_numbers import FLOAT, INT, REAL, WHOLE, Numbers, number_of
+from tutelage.selection.program_text import text_of
 from tutelage.selection.program_tree import child_fields, walk
 
 Fold = Literal["all", "inside"]
@@ -23,6 +24,10 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _FLIPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 _NEUTRAL: dict[type[ast.operator], int] = {ast.Add: 0, ast.Sub: 0, ast.Mult: 1, ast.Div: 1, ast.Pow: 1}
+_COMMUTATIVE = frozenset((ast.Add, ast.Mult))
+_PLAIN = INT | FLOAT
+UNCHANGED = frozenset((ast.Constant, ast.Name, type(None), str, int))
+"""What no rewriting changes: nodes that hold no others, and what stands in fields and is no node."""
 _TYPES = frozenset(("int", "float", "str", "bool", "complex", "bytes", "list", "dict", "tuple", "set", "frozenset"))
 _GENERIC = frozenset(("list", "dict", "tuple", "set", "frozenset"))
 
@@ -36,13 +41,14 @@ def literal(value: int | float | str) -> ast.expr:
 
 def fold_operation(node: ast.BinOp) -> ast.expr | None:
     """The literal that an operation on two literals makes; None where it is none, may fail, or is large."""
-    if isinstance(node.left, ast.Constant) and isinstance(node.left.value, str):
+    if type(node.left) is ast.Constant and type(node.left.value) is str:
         return _fold_text(node.left.value, node)
-    left, right = number_of(node.left), number_of(node.right)
+    left = number_of(node.left)
+    right = None if left is None else number_of(node.right)
     function = _OPERATIONS.get(type(node.op))
     if left is None or right is None or function is None or not _is_small(left, right):
         return None
-    if isinstance(node.op, ast.Pow) and (abs(right) > _MAX_EXPONENT or (left <= 0 and right != int(right))):
+    if type(node.op) is ast.Pow and (abs(right) > _MAX_EXPONENT or (left <= 0 and right != int(right))):
         return None
     try:
         value = function(left, right)
@@ -66,17 +72,22 @@ def _fold_text(left: str, node: ast.BinOp) -> ast.expr | None:
 
 def folded(node: ast.expr) -> ast.expr:
     """The expression with everything worked out that is made of literals only."""
-    if not isinstance(node, ast.BinOp):
+    if type(node) is not ast.BinOp:
         return node
-    node = ast.BinOp(folded(node.left), node.op, folded(node.right))
+    left, right = folded(node.left), folded(node.right)
+    if left is not node.left or right is not node.right:
+        node = ast.BinOp(left, node.op, right)
     return fold_operation(node) or node
 
 
 def is_closed(node: ast.expr) -> bool:
     """Whether an expression is made of literals only."""
-    if isinstance(node, ast.BinOp):
-        return is_closed(node.left) and is_closed(node.right)
-    return isinstance(node, ast.Constant) or number_of(node) is not None
+    kind = type(node)
+    if kind is ast.Constant or kind is ast.Name:
+        return kind is ast.Constant
+    if kind is ast.BinOp:
+        return is_closed(node.left) and is_closed(node.right)  # type: ignore[attr-defined]
+    return number_of(node) is not None
 
 
 class Rewriter:
@@ -92,18 +103,24 @@ class Rewriter:
 
     def visit(self, node: ast.AST) -> ast.AST:
         """The node in its one form."""
-        if type(node) is ast.Constant or type(node) is ast.Name:
+        kind = type(node)
+        if kind in UNCHANGED:
             return node
+        if isinstance(node, ast.BinOp):
+            node.left, node.right = self.visit(node.left), self.visit(node.right)  # type: ignore[assignment]
+            return self.operation(node)
         if isinstance(node, ast.ClassDef):
             self._class(node)
             return node
-        for name in child_fields(type(node)):
-            value = getattr(node, name, None)
+        for name in child_fields(kind):
+            value: Any = getattr(node, name, None)
             if type(value) is list:
-                value[:] = [self.visit(part) if isinstance(part, ast.AST) else part for part in value]
-            elif isinstance(value, ast.AST):
-                setattr(node, name, self.visit(value))
-        method = _METHODS.get(type(node))
+                for index, part in enumerate(value):
+                    if type(part) not in UNCHANGED:
+                        value[index] = self.visit(part)
+            elif type(value) not in UNCHANGED and (new := self.visit(value)) is not value:
+                setattr(node, name, new)
+        method = _METHODS.get(kind)
         return node if method is None else method(self, node)
 
     def expression(self, node: ast.expr) -> ast.expr:
@@ -120,13 +137,14 @@ class Rewriter:
 
     def operation(self, node: ast.BinOp) -> ast.expr:
         """Literals worked out, neutral operands dropped, operands in order."""
+        can_be_closed = is_closed(node)
         if self.fold == "all":
-            if (done := fold_operation(node)) is not None:
+            if can_be_closed and (done := fold_operation(node)) is not None:
                 return done
-        elif not is_closed(node):
+        elif not can_be_closed:
             node.left, node.right = folded(node.left), folded(node.right)
-        left = self._without_neutral(node)
-        if left is not node or not isinstance(node.op, ast.Add | ast.Mult):
+        left = node if can_be_closed else self._without_neutral(node)
+        if left is not node or type(node.op) not in _COMMUTATIVE:
             return left
         chain = self._whole_chain(node)
         if chain is not None:
@@ -137,38 +155,46 @@ class Rewriter:
 
     def _without_neutral(self, node: ast.BinOp) -> ast.expr:
         """`x * 1` and the like without the 1; a zero is no neutral operand for a float, whose -0.0 it would turn."""
-        neutral = _NEUTRAL.get(type(node.op))
-        if neutral is None or is_closed(node):
+        operation = type(node.op)
+        neutral = _NEUTRAL.get(operation)
+        if neutral is None:
             return node
-        sides = [(node.left, node.right), (node.right, node.left)]
-        for kept, other in sides if isinstance(node.op, ast.Add | ast.Mult) else sides[:1]:
+        for kept, other in ((node.left, node.right), (node.right, node.left)):
             number = number_of(other)
             if type(number) is int and number == neutral:
                 kinds = self.numbers.kind(kept)
-                allowed = FLOAT if isinstance(node.op, ast.Div) else INT if neutral == 0 else INT | FLOAT
+                allowed = FLOAT if operation is ast.Div else INT if neutral == 0 else _PLAIN
                 if kinds and kinds <= allowed:
                     return kept
+            if operation not in _COMMUTATIVE:
+                break
         return node
 
     def _whole_chain(self, node: ast.BinOp) -> list[ast.expr] | None:
         """The operands of `a + b + c`, however bracketed, if all are whole numbers and none can fail."""
         parts: list[ast.expr] = []
-        todo: list[ast.expr] = [node]
+        todo: list[ast.expr] = [node.right, node.left]
+        operation = type(node.op)
         while todo:
             part = todo.pop()
-            if isinstance(part, ast.BinOp) and type(part.op) is type(node.op):
-                todo += [part.right, part.left]
+            if type(part) is ast.BinOp and type(part.op) is operation:
+                todo += (part.right, part.left)
             else:
                 parts.append(part)
         numbers = self.numbers
         for part in parts:
             kinds = numbers.kind(part)
+            if kinds == INT and type(part) is ast.Constant:
+                continue
             if not kinds or not kinds <= WHOLE or numbers.faults(part) or not numbers.is_still(part):
                 return None
         return parts
 
     def _rebuilt(self, operation: ast.operator, parts: list[ast.expr]) -> ast.expr:
         """A chain with its literals joined and its operands in order."""
+        if len(parts) == 2:
+            first, second = sorted(parts, key=order_key)
+            return ast.BinOp(first, operation, second)
         fixed = [part for part in parts if number_of(part) is not None]
         if len(fixed) > 1 and not all(is_closed(part) for part in parts):
             product = fixed[0]
@@ -186,7 +212,7 @@ class Rewriter:
         """`+x` as `x`, `-(-x)` as `x`."""
         inner = node.operand
         kinds = self.numbers.kind(inner)
-        if not kinds or not kinds <= INT | FLOAT:
+        if not kinds or not kinds <= _PLAIN:
             return node
         if isinstance(node.op, ast.UAdd):
             return inner
@@ -255,14 +281,14 @@ class Rewriter:
 
 
 _METHODS: dict[type[ast.AST], Callable[[Rewriter, Any], ast.AST]] = {
-    ast.BinOp: Rewriter.operation, ast.UnaryOp: Rewriter.sign, ast.Compare: Rewriter.comparison,
-    ast.Call: Rewriter.call, ast.AugAssign: Rewriter.augmented, ast.AnnAssign: Rewriter.annotated,
-    ast.FunctionDef: Rewriter.function,
+    ast.UnaryOp: Rewriter.sign, ast.Compare: Rewriter.comparison, ast.Call: Rewriter.call,
+    ast.AugAssign: Rewriter.augmented, ast.AnnAssign: Rewriter.annotated, ast.FunctionDef: Rewriter.function,
 }  # fmt: skip
 
 
 def order_key(node: ast.expr) -> tuple[bool, str]:
     """By what operands are ordered: literals last, else by how they are written."""
-    if isinstance(node, ast.Name):
-        return (False, node.id)
-    return (is_closed(node), ast.unparse(node))
+    kind = type(node)
+    if kind is ast.Name:
+        return (False, node.id)  # type: ignore[attr-defined]
+    return (kind is ast.Constant or is_closed(node), text_of(node))

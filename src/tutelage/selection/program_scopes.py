@@ -42,6 +42,8 @@ class Scope:
 
     def binding(self, name: str) -> Scope:
         """The scope that a binding of `name` here goes to."""
+        if not self.outside and self.kind != "comprehension":
+            return self
         if self.kind == "comprehension" and name not in self.bound:  # what `:=` binds goes to the scope around
             assert self.parent is not None
             return self.parent.binding(name)
@@ -54,6 +56,8 @@ class Scope:
 
     def resolve(self, name: str) -> Scope | None:
         """The scope that a use of `name` here reads; None for a name from outside the program."""
+        if not self.outside:
+            return self if name in self.bound else self._above(name)
         if self.outside.get(name) == "global":
             return self.module() if name in self.module().bound else None
         if name in self.bound and name not in self.outside:
@@ -109,10 +113,11 @@ class Reader:
 
     def visit(self, node: ast.AST) -> None:
         """Note what is in a node."""
-        method = _METHODS.get(type(node))
+        kind = type(node)
+        method = _METHODS.get(kind)
         if method is not None:
             method(self, node)
-        else:
+        elif kind is not ast.Constant:
             for child in children(node):
                 self.visit(child)
 
@@ -156,8 +161,8 @@ class Reader:
 
 
 def _name(reader: Reader, node: Any) -> None:
-    if isinstance(node.ctx, ast.Load):
-        reader.load(node.id, node)
+    if type(node.ctx) is ast.Load:
+        reader.uses.append(Use(node.id, reader.scope, node, "id", reader.blocks, False))
         return
     reader.bind(node.id, node)
     if isinstance(node.ctx, ast.Del):
@@ -175,6 +180,12 @@ def _in_order(*fields: str) -> Callable[[Reader, Any], None]:
                     reader.visit(part)
 
     return visit
+
+
+def _assigned(reader: Reader, node: Any) -> None:
+    reader.visit(node.value)
+    for target in node.targets:
+        reader.visit(target)
 
 
 def _annotated(reader: Reader, node: Any) -> None:
@@ -313,13 +324,12 @@ def _call(reader: Reader, node: Any) -> None:
 
 
 _METHODS: dict[type[ast.AST], Callable[[Reader, Any], None]] = {
-    ast.Name: _name, ast.Assign: _in_order("value", "targets"), ast.AnnAssign: _annotated, ast.AugAssign: _augmented,
+    ast.Name: _name, ast.Assign: _assigned, ast.AnnAssign: _annotated, ast.AugAssign: _augmented,
     ast.NamedExpr: _walrus, ast.For: _for, ast.AsyncFor: _for, ast.While: _branch, ast.If: _branch, ast.With: _with,
     ast.AsyncWith: _with, ast.Try: _try, ast.ExceptHandler: _handler, ast.Import: _import,
     ast.ImportFrom: _import_from, ast.Global: _declaration, ast.Nonlocal: _declaration, ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function, ast.Lambda: _lambda, ast.ClassDef: _class, ast.ListComp: _comprehension,
     ast.SetComp: _comprehension, ast.GeneratorExp: _comprehension, ast.DictComp: _comprehension, ast.Call: _call,
-    ast.Constant: lambda reader, node: None,
 }  # fmt: skip
 
 

@@ -21,6 +21,10 @@ def child_fields(kind: type[ast.AST]) -> tuple[str, ...]:
     return _FIELDS[kind]
 
 
+def _given(*parts: ast.AST | None) -> list[ast.AST]:
+    return [part for part in parts if part is not None]
+
+
 _SHORT: dict[type[ast.AST], Callable[[Any], list[ast.AST]]] = {
     ast.Module: lambda node: node.body,
     ast.Expr: lambda node: [node.value],
@@ -40,6 +44,13 @@ _SHORT: dict[type[ast.AST], Callable[[Any], list[ast.AST]]] = {
     ast.Tuple: lambda node: node.elts,
     ast.JoinedStr: lambda node: node.values,
     ast.Subscript: lambda node: [node.value, node.slice],
+    ast.FunctionDef: lambda node: _given(node.args, *node.body, *node.decorator_list, node.returns),
+    ast.arguments: lambda node: _given(
+        *node.posonlyargs, *node.args, node.vararg, *node.kwonlyargs, *node.kw_defaults, node.kwarg, *node.defaults
+    ),
+    ast.arg: lambda node: [] if node.annotation is None else [node.annotation],
+    ast.Import: lambda node: node.names,
+    ast.ImportFrom: lambda node: node.names,
 }
 """Children of the common types of nodes, without a look at their fields."""
 
@@ -62,11 +73,25 @@ def children(node: ast.AST) -> list[ast.AST]:
 def walk(tree: ast.AST) -> list[ast.AST]:
     """All nodes of a tree, parents before children."""
     found = [tree]
+    node: Any
     for node in found:
         kind = type(node)
-        if kind not in _CHILDLESS:
-            short = _SHORT.get(kind)
-            found += children(node) if short is None else short(node)
+        if kind in _CHILDLESS:
+            continue
+        if kind is ast.BinOp:
+            found.append(node.left)
+            found.append(node.right)
+        elif kind is ast.Assign:
+            found += node.targets
+            found.append(node.value)
+        elif kind is ast.Expr:
+            found.append(node.value)
+        elif kind is ast.Call:
+            found.append(node.func)
+            found += node.args
+            found += node.keywords
+        else:
+            found += children(node)
     return found
 
 
