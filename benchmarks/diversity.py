@@ -4,8 +4,10 @@
                methods a problem
     equations  worked solutions in prose with 3 to 6 equations, every text different, a dozen methods a problem
 
-Each path is read once from cold: nothing of it is remembered from an earlier one but single equations. Selection is
-RFT's rule on all 100. There is no peer, so there is no `ratio`; times are CPU seconds of one process.
+Every text is read once, and each round starts with nothing remembered. Within a round of a dozen problems is kept what
+a run keeps: forms of programs that differ in names and remarks only, and equations. The rows with `-cold` forget all of
+that after each problem too. Selection is RFT's rule on all 100. There is no peer, so there is no `ratio`; times are CPU
+seconds of one process, which grow where a core is shared.
 `python benchmarks/diversity.py --json > benchmarks/results/diversity.jsonl`
 """
 
@@ -15,14 +17,14 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from paired import machine, summary
 
 from tutelage.records import Completion, Policy, SamplingParams
-from tutelage.selection.canonical_programs import canonical_program
-from tutelage.selection.diversity import bounded_set, replacement_pass
+from tutelage.selection import canonical_programs, equations
+from tutelage.selection.diversity import Path, bounded_set, replacement_pass
 from tutelage.selection.paths import path_of
 
 PATHS, PROBLEMS, ROUNDS = 100, 12, 5
@@ -93,31 +95,51 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def measure(make: Callable[[random.Random], str], name: str) -> dict[str, Any]:
+def forget() -> None:
+    """Drop whatever reading a path leaves behind."""
+    canonical_programs._FORMS.clear()
+    for cached in (canonical_programs.canonical_program, equations.read_equation, equations._value, equations._in_line):
+        cached.cache_clear()
+
+
+def one_round(problems: list[list[Completion]], *, is_cold: bool) -> tuple[float, float, float, int]:
+    """Seconds of reading, choosing by RFT's rule and choosing eight, and how many paths the rule kept."""
+    reading = choosing = bounded = 0.0
+    kept = 0
+    forget()
+    for completions in problems:
+        if is_cold:
+            forget()
+        paths: list[Path] = []
+        reading += seconds(lambda c=completions, out=paths: out.extend(map(path_of, c)))
+        chosen: list[Path] = []
+        choosing += seconds(lambda p=paths, out=chosen: out.extend(replacement_pass(p)))
+        bounded += seconds(lambda p=paths: bounded_set(p, 8))
+        kept += len(chosen)
+    return reading, choosing, bounded, kept
+
+
+def measure(make: Callable[[random.Random], str], name: str, *, is_cold: bool) -> dict[str, Any]:
     """Paths a second over fresh texts in each round."""
     rates, kept, parts = [], 0, []
     for number in range(ROUNDS + 1):
         rng = random.Random(number)
         problems = [[completion_of(make(rng), i) for i in range(PATHS)] for _ in range(PROBLEMS)]
-        canonical_program.cache_clear()
-        paths: list[Sequence[Any]] = []
-        reading = seconds(lambda p=problems, out=paths: out.extend([[path_of(c) for c in one] for one in p]))
-        chosen: list[int] = []
-        choosing = seconds(lambda p=paths, out=chosen: out.extend(len(replacement_pass(one)) for one in p))
-        bounded = seconds(lambda p=paths: [bounded_set(one, 8) for one in p])
-        if number:  # the first round warms up
-            rates.append(PROBLEMS * PATHS / (reading + choosing))
-            parts.append((reading, choosing, bounded))
-            kept += sum(chosen)
+        row = one_round(problems, is_cold=is_cold)
+        if number:  # the first round imports and compiles
+            rates.append(PROBLEMS * PATHS / (row[0] + row[1]))
+            parts.append(row[:3])
+            kept += row[3]
     total = ROUNDS * PROBLEMS * PATHS
     return {
-        "name": f"diversity-{name}",
+        "name": f"diversity-{name}{'-cold' if is_cold else ''}",
         "ours": {
             "paths_per_second": summary(rates), "at_least": TARGET,
             "microseconds_a_path": {
                 part: round(1e6 * sum(row[i] for row in parts) / total, 1)
                 for i, part in enumerate(("read", "replacement_pass", "bounded_set"))
             },
+            "forgets": "after each problem" if is_cold else "after each round",
             "paths_a_problem": PATHS, "kept_a_problem": round(kept / (ROUNDS * PROBLEMS), 2),
         },
         "machine": machine(),
@@ -129,8 +151,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="a JSON object a workload")
     as_json = parser.parse_args().json
-    for make, name in ((program_text, "programs"), (prose_text, "equations")):
-        row = measure(make, name)
+    workloads = ((program_text, "programs"), (prose_text, "equations"))
+    for make, name, is_cold in ((*one, is_cold) for one in workloads for is_cold in (False, True)):
+        row = measure(make, name, is_cold=is_cold)
         rate = row["ours"]["paths_per_second"]
         print(
             json.dumps(row) if as_json else f"{row['name']}: {rate['median']} paths/s ({rate['min']} to {rate['max']})",

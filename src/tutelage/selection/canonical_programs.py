@@ -29,10 +29,12 @@ from tutelage.selection.program_tree import fingerprint, walk
 
 MAX_SOURCE = 20_000
 """Longest program in characters; longer ones have no form."""
-_ROUNDS, _MAX_FORMS = 8, 1 << 16
+_ROUNDS = 8
+_MAX_FORMS = 1 << 12
+"""Most forms that are remembered, about 4 kB each: the samples of some problems, not those of a run."""
 
 
-@functools.lru_cache(maxsize=1 << 16)
+@functools.lru_cache(maxsize=1 << 14)
 def canonical_program(source: str, *, fold: Fold = "all") -> str | None:
     """The canonical form of a program, itself a program; None for text that is not Python.
 

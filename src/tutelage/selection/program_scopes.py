@@ -317,10 +317,18 @@ def _comprehension(reader: Reader, node: Any) -> None:
 
 
 def _call(reader: Reader, node: Any) -> None:
+    reader.visit(node.func)
+    for part in node.args:
+        reader.visit(part)
     if node.keywords:
         reader.calls.append(node)
-    for child in children(node):
-        reader.visit(child)
+        for part in node.keywords:
+            reader.visit(part)
+
+
+def _operation(reader: Reader, node: Any) -> None:
+    reader.visit(node.left)
+    reader.visit(node.right)
 
 
 _METHODS: dict[type[ast.AST], Callable[[Reader, Any], None]] = {
@@ -330,6 +338,7 @@ _METHODS: dict[type[ast.AST], Callable[[Reader, Any], None]] = {
     ast.ImportFrom: _import_from, ast.Global: _declaration, ast.Nonlocal: _declaration, ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function, ast.Lambda: _lambda, ast.ClassDef: _class, ast.ListComp: _comprehension,
     ast.SetComp: _comprehension, ast.GeneratorExp: _comprehension, ast.DictComp: _comprehension, ast.Call: _call,
+    ast.BinOp: _operation,
 }  # fmt: skip
 
 
