@@ -12,7 +12,7 @@ def test_one_thread_and_sleeping_waiters_by_default() -> None:
     environment: dict[str, str] = {}
     assert configure_threads(environment) == 1
     assert environment["OMP_NUM_THREADS"] == "1"
-    assert environment["OMP_WAIT_POLICY"] == "passive"
+    assert environment["OMP_WAIT_POLICY"] == "passive" and environment["MKL_CBWR"] == "AUTO,STRICT"
     assert environment["HF_HUB_DISABLE_TELEMETRY"] == "1"
 
 

@@ -109,6 +109,12 @@ def attend_runs(
     key_heads, shared = query.shape[1:3]
     for slot, start, stop, length in runs:
         count = stop - start
+        if count == 1:  # a lone product goes to another kernel
+            one = slice(start, stop)
+            twice, rows = query[one].expand(2, -1, -1, -1), mask[one].expand(2, -1, -1, -1)
+            again = [Run(slot, 0, 2, length)]
+            mixed[one] = attend_runs(twice, key, value, again, mask=rows, scaling=scaling)[:1]
+            continue
         scores = query.new_empty((key_heads, count, shared, length))
         for head in range(key_heads):
             own = key[slot, head, :length].T.expand(count, -1, -1)

@@ -17,27 +17,7 @@ from typing import NamedTuple
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from tutelage.sampling.grouping import RowSpan, round_up
-
-KEY_MULTIPLE = 16
-"""Key lengths are rounded up to this, so that masked tails never change the order of a reduction on a CPU."""
-KEY_BLOCK, KEY_UNSPLIT, SPLIT_QUERIES = 512, 192, 4
-"""A CPU's attention takes keys in blocks of 512; where four or more queries share keys, the matrix kernel halves a
-block of more than 192 keys, wherever that is. So a longer block is always taken whole: then all rows are cut at 256."""
-
-
-def key_span(length: int, *, shared_queries: int) -> int:
-    """How many key positions a forward looks at, so that `length` of them give the same bits whatever the batch.
-
-    Args:
-        length: positions that the longest row needs.
-        shared_queries: query vectors that meet the same keys: new tokens of a row, times query heads per key head where
-            one token is decoded.
-    """
-    whole, rest = divmod(length, KEY_BLOCK)
-    if shared_queries >= SPLIT_QUERIES and rest > KEY_UNSPLIT:
-        return (whole + 1) * KEY_BLOCK
-    return whole * KEY_BLOCK + round_up(rest, KEY_MULTIPLE)
+from tutelage.sampling.grouping import RowSpan
 
 
 class WritePlan:

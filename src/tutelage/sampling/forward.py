@@ -15,8 +15,9 @@ import torch
 
 from tutelage.errors import ModelError
 from tutelage.sampling.attention import LEAST_WIDTH, is_plain, swapped_attention
-from tutelage.sampling.cache import SPLIT_QUERIES, FillPlan, Run, SlotCache, WritePlan, attention_mask, key_span
+from tutelage.sampling.cache import FillPlan, Run, SlotCache, WritePlan, attention_mask
 from tutelage.sampling.grouping import ROW_MULTIPLE
+from tutelage.sampling.kernels import HALVED, key_span
 from tutelage.sampling.plain_step import PlainStep, has_plain_layout
 
 ROPE_BY_LENGTH = ("longrope", "dynamic")
@@ -52,7 +53,7 @@ class CachedForward:
         self._sharing = heads // key_heads
         width = int(getattr(self.config, "head_dim", None) or self.config.hidden_size // heads)
         self._group_cost = max(1, CALL_NUMBERS // (2 * key_heads * width))
-        can_swap = self.device.type == "cpu" and self._sharing < SPLIT_QUERIES and width >= LEAST_WIDTH
+        can_swap = self.device.type == "cpu" and self._sharing < HALVED.queries and width >= LEAST_WIDTH
         self._can_swap = can_swap and is_plain(self.config)
         self.steps_plainly = False
         """Whether a decode step is `PlainStep` instead of the model's own forward; `check_forward` finds out."""
@@ -86,7 +87,8 @@ class CachedForward:
     def key_span(self, length: int, *, new_tokens: int) -> int:
         """How many key positions a forward of `new_tokens` tokens a row looks at when `length` are needed."""
         queries = new_tokens if new_tokens > 1 else self._sharing
-        return key_span(length, shared_queries=queries if self.device.type == "cpu" else 1)
+        is_fused = new_tokens > 1 or not self._can_swap
+        return key_span(length, shared_queries=queries if self.device.type == "cpu" else 1, is_fused=is_fused)
 
     @property
     def group_cost(self) -> int | None:

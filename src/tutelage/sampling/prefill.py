@@ -21,10 +21,11 @@ from typing import NamedTuple
 
 import torch
 
-from tutelage.sampling.cache import KEY_MULTIPLE, FillPlan, Run, SlotCache, WritePlan
+from tutelage.sampling.cache import FillPlan, Run, SlotCache, WritePlan
 from tutelage.sampling.forward import CachedForward
 from tutelage.sampling.grouping import ROW_MULTIPLE, round_up
 from tutelage.sampling.kept import KeptKeys, KeptSequence
+from tutelage.sampling.kernels import KEY_MULTIPLE
 from tutelage.sampling.prefix_tree import Ids
 
 CHUNK = 512
