@@ -6,7 +6,8 @@ from any of its tokens takes over the keys of all before it: of a tree, no posit
 of an adapter while there is memory for it, and adapters never share keys.
 On a CPU in fp32 with one thread a sample's tokens depend on its request and seed only, not on what else is asked for or
 kept, and so do the bits of its log-probs from torch 2.13 on (older kernels: to 1e-5; processors with matrix units need
-MKL's strict mode, which commands set: `MKL_CBWR=AUTO,STRICT`); on a GPU or in bf16 only the distribution is promised. `prefill` says how, and for which models that costs some of what is kept.
+MKL's strict mode, which commands set: `MKL_CBWR=AUTO,STRICT`); on a GPU or in bf16 only the distribution is promised.
+`prefill` says how, and for which models that costs some of what is kept.
 What it is not: it sets no thread counts (the command line does).
 """
 
