@@ -14,14 +14,15 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from tutelage.cli.backends import open_bench
-from tutelage.errors import DataError, InputError, ModelError, NothingToLearn, RunFailed
+from tutelage.errors import DataError, InputError, NothingToLearn, RunFailed
 from tutelage.evaluation.judge_flows import Opinion
+from tutelage.models.runs import checkpoint_of
 from tutelage.primer import model_path
 from tutelage.problems.primer import annotate_problem, critique_of, primer_problems, story_of
 from tutelage.recipes import judge
 from tutelage.recipes.judge_card import filter_table, remarks
 from tutelage.recipes.judge_data import JudgeSample, read_samples, to_rate, true_rating, true_score
-from tutelage.recipes.judging import judge_path, judge_scores, open_judge
+from tutelage.recipes.judging import judge_scores, open_judge
 from tutelage.recipes.progress import SilentProgress
 from tutelage.records import Completion, Example, Policy, SamplingParams, Score, Verdict
 from tutelage.store.run import Run
@@ -112,8 +113,7 @@ def test_a_judge_learns_and_the_report_says_what_it_is_worth(trained) -> None:
     assert len(list(run.read("examples", Example))) == len(samples) and report["iterations"][1]["steps"] >= 2
     kinds = [score.kind for score in run.read("scores", Score)]
     assert kinds.count("reward_model") == 8 and kinds.count("judge") == seen
-    assert judge_path(str(trained)).endswith("it1")
-    assert judge_path(f"local:{trained}") == "local:" + judge_path(str(trained))
+    assert checkpoint_of(str(trained)).endswith("it1")
     told = remarks(card)
     assert any(line.startswith("teacher: 100.0% right") for line in told) and report["remarks"] == told
 
@@ -258,10 +258,6 @@ def test_a_sampler_that_writes_nothing_is_told_as_that(tmp_path) -> None:
 
 
 def test_what_is_refused(tmp_path) -> None:
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ModelError, match="has no judge"):
-        judge_path(str(tmp_path))
-    assert judge_path("server:http://here") == "server:http://here" and judge_path("some/model") == "some/model"
     with pytest.raises(ValidationError, match="ratings must name"):
         make_config(annotator=None)
     with pytest.raises(InputError, match="not named rightly"):
@@ -285,7 +281,7 @@ def test_ratings_from_elsewhere_teach_students_with_different_tokenizers(tmp_pat
     card = report["judge"]
     assert card["teacher"] is None and card["data"]["scores"] == [0] * 9 + [6] and card["reward_model"] is None
     assert [own["checkpoint"] for own in card["students"]] == ["it1", "it2"]
-    assert judge_path(str(tmp_path / "run")).endswith("it2")
+    assert checkpoint_of(str(tmp_path / "run")).endswith("it2")
     for own in card["students"]:
         assert own["against_teacher"] is None and [row["name"] for row in own["filters"]] == ["judge"]
         assert own["before"]["verdicts"]["unreadable"] == 1.0, "it was not schooled in this form"

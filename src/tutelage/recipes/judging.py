@@ -19,7 +19,7 @@ from pydantic import model_validator
 
 from tutelage.config.describing import show_value
 from tutelage.config.settings import Settings, setting
-from tutelage.errors import ModelError, RunFailed
+from tutelage.errors import RunFailed
 from tutelage.evaluation.judge_flows import JUDGE, Opinion, rate
 from tutelage.evaluation.plays import Table
 from tutelage.recipes.bench import ELSEWHERE, Bench
@@ -71,7 +71,7 @@ def open_judge(config: JudgeSettings, bench: Bench) -> Seat | None:
     if config.judge is None:
         return None
     params = SamplingParams(config.judge_temperature, max_new_tokens=config.judge_tokens)
-    seat = Seat.at(bench.invite(judge_path(config.judge)), params, label=config.judge)
+    seat = Seat.at(bench.invite(config.judge), params, label=config.judge)
     if found := unlike_taught(config, seat):
         bench.progress.note(f"warning: the judge {config.judge} is asked otherwise than it was taught: {found}")
     return seat
@@ -103,26 +103,6 @@ def unlike_taught(config: JudgeSettings, seat: Seat) -> str:
         f"{key}={show_value(value)}, but in its run {name}={show_value(taught[name])}"
         for name, (key, value) in now.items() if name in taught and taught[name] != value
     )  # fmt: skip
-
-
-def judge_path(name: str) -> str:
-    """How a bench invites a judge: folder, hub name or server; of a run of the recipe `judge`, its last checkpoint.
-
-    Raises:
-        ModelError: the run has no checkpoint.
-    """
-    if name.startswith("local:"):
-        return "local:" + judge_path(name.removeprefix("local:"))
-    folder = Path(name)
-    if name.startswith(ELSEWHERE) or not (folder / "run.json").is_file():
-        return name
-    known = ("config.json", "adapter_config.json")
-    found = [path for path in (folder / "checkpoints").glob("it*") if any((path / file).is_file() for file in known)]
-    if not found:
-        raise ModelError(
-            "the run has no judge", seen=name, expected="a finished run of judge", advice="go on with it: --resume"
-        )
-    return str(max(found, key=lambda path: (len(path.name), path.name)))
 
 
 def judge_scores(
