@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from tutelage.cli.tables import difference_in_words, estimate_lines, next_steps, print_report
@@ -87,6 +88,14 @@ def test_a_difference_that_may_be_chance_is_called_so() -> None:
     assert difference_in_words({"difference": -0.1, "low": -0.2, "high": -0.05, "p_value": 0.001, "n": 30}).endswith(
         "a loss, and more than chance"
     )
+
+
+@pytest.mark.parametrize(
+    ("styles", "word"), [(None, ""), (["cot"], ""), (["cot", "pot"], " style=any"), (["pot", "mixed"], " style=pot")]
+)
+def test_programs_that_were_taught_run_in_what_to_try_next(styles: list[str] | None, word: str) -> None:
+    (_, command), *_ = next_steps(REPORT, "runs/a", {"max_new_tokens": 96, "styles": styles})
+    assert command.endswith(f"max_new_tokens=96{word}")
 
 
 def test_folders_with_spaces_are_quoted_in_what_to_try_next() -> None:

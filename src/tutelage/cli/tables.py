@@ -181,11 +181,19 @@ def next_steps(report: Mapping[str, Any], folder: str, settings: Mapping[str, An
     is_primer = report.get("model") == "primer"
     data = shlex.quote(settings.get("eval_data") or ("primer:test" if is_primer else "DATA"))
     length = f" max_new_tokens={settings['max_new_tokens']}" if "max_new_tokens" in settings else ""
-    command = f"tutelage eval {weights} --data {data} -s maj@8 -s pass@8{length}"
+    command = f"tutelage eval {weights} --data {data} -s maj@8 -s pass@8{length}{_style_of(settings)}"
     steps = [("measure the new weights in other ways", command)]
     if is_primer:
         steps.append(("practise with your own model", "tutelage run iterative-rpo model=MODEL data=gsm8k:FOLDER"))
     return steps
+
+
+def _style_of(settings: Mapping[str, Any]) -> str:
+    """The word that has the programs run which a run taught to write, with a space before it; "" for prose."""
+    styles = settings.get("styles") or ["cot"]
+    if styles == ["cot"]:
+        return ""
+    return " style=any" if "cot" in styles else f" style={styles[0]}"
 
 
 def estimate_lines(cost: Mapping[str, float]) -> list[str]:
