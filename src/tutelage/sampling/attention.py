@@ -108,23 +108,23 @@ def attend_runs(
     mixed = torch.empty_like(query)
     key_heads, shared = query.shape[1:3]
     for slot, start, stop, length in runs:
-        count = stop - start
-        if count == 1:  # a lone product goes to another kernel
-            one = slice(start, stop)
-            twice, rows = query[one].expand(2, -1, -1, -1), mask[one].expand(2, -1, -1, -1)
-            again = [Run(slot, 0, 2, length)]
-            mixed[one] = attend_runs(twice, key, value, again, mask=rows, scaling=scaling)[:1]
-            continue
+        asked, hidden = _two_or_more(query[start:stop]), _two_or_more(mask[start:stop, 0, :, :length])
+        count = len(asked)
         scores = query.new_empty((key_heads, count, shared, length))
         for head in range(key_heads):
             own = key[slot, head, :length].T.expand(count, -1, -1)
-            torch.bmm(query[start:stop, head], own, out=scores[head])
-        scores.mul_(scaling).add_(mask[start:stop, 0, :, :length])
+            torch.bmm(asked[:, head], own, out=scores[head])
+        scores.mul_(scaling).add_(hidden)
         weights = torch.softmax(scores, dim=-1)
         for head in range(key_heads):
             own = value[slot, head, :length].expand(count, -1, -1)
-            mixed[start:stop, head] = torch.bmm(weights[head], own)
+            mixed[start:stop, head] = torch.bmm(weights[head], own)[: stop - start]
     return mixed
+
+
+def _two_or_more(rows: torch.Tensor) -> torch.Tensor:
+    """A lone row twice: a product of one alone goes to another kernel, which rounds otherwise."""
+    return rows if len(rows) > 1 else rows.expand(2, *rows.shape[1:])
 
 
 def is_plain(config: Any) -> bool:
