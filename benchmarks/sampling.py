@@ -27,11 +27,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
-from paired import in_turn, line
-from scipy import stats
-from tokenless import NoTokenizer
-from transformers import (
+from tutelage.cli.threads import configure_threads
+
+configure_threads()  # before torch is imported
+
+import torch  # noqa: E402
+from paired import in_turn, line  # noqa: E402
+from scipy import stats  # noqa: E402
+from tokenless import NoTokenizer  # noqa: E402
+from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     ContinuousBatchingConfig,
     GenerationConfig,
@@ -40,12 +44,12 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
 )
-from transformers.utils import logging as hf_logging
+from transformers.utils import logging as hf_logging  # noqa: E402
 
-from tutelage.primer import model_path
-from tutelage.records import Completion, SamplingParams
-from tutelage.sampling.local import LocalSampler
-from tutelage.sampling.session import SampleRequest
+from tutelage.primer import model_path  # noqa: E402
+from tutelage.records import Completion, SamplingParams  # noqa: E402
+from tutelage.sampling.local import LocalSampler  # noqa: E402
+from tutelage.sampling.session import SampleRequest  # noqa: E402
 
 SHORTEST, LONGEST = 20, 300
 SAMPLES = 8

@@ -30,19 +30,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
-from paired import in_turn, line
-from tokenless import NoTokenizer
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM
-from transformers.utils import logging as hf_logging
+from tutelage.cli.threads import configure_threads
 
-from tutelage.primer import model_path
-from tutelage.records import Completion, Policy, SamplingParams
-from tutelage.sampling.flows import Flow, child_request, drive
-from tutelage.sampling.lane import TokenCounts
-from tutelage.sampling.local import LocalSampler
-from tutelage.sampling.prefill import Opening, Prefiller
-from tutelage.sampling.session import SampleRequest
+configure_threads()  # before torch is imported
+
+import torch  # noqa: E402
+from paired import in_turn, line  # noqa: E402
+from tokenless import NoTokenizer  # noqa: E402
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM  # noqa: E402
+from transformers.utils import logging as hf_logging  # noqa: E402
+
+from tutelage.primer import model_path  # noqa: E402
+from tutelage.records import Completion, Policy, SamplingParams  # noqa: E402
+from tutelage.sampling.flows import Flow, child_request, drive  # noqa: E402
+from tutelage.sampling.lane import TokenCounts  # noqa: E402
+from tutelage.sampling.local import LocalSampler  # noqa: E402
+from tutelage.sampling.prefill import Opening, Prefiller  # noqa: E402
+from tutelage.sampling.session import SampleRequest  # noqa: E402
 
 ROWS = 256
 """Most rows decoded at once, on both sides."""
