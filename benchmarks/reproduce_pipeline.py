@@ -30,7 +30,7 @@ open; then ten seeds were fixed for every part, whatever came out, and all ten c
 `reproduce_statistics.py`. Nothing is tuned on test.
 
     python benchmarks/reproduce_pipeline.py --pilot --workers 2     # dev, writes the predictions
-    python benchmarks/reproduce_pipeline.py --workers 2             # about eighty minutes of one core; resumable
+    python benchmarks/reproduce_pipeline.py --workers 2             # 45 minutes of one core; resumable
     python benchmarks/reproduce_pipeline.py --report                # the section of docs/papers.md, from the rows
 """
 

@@ -1,6 +1,6 @@
 """Prose, programs and prose with programs on the built-in world: the 360 talk's and MAmmoTH's argument, in shape.
 
-The same model is fine-tuned on worked solutions of the same 24 problems, three seeds, in 30 updates of 16 examples:
+The same model is fine-tuned on worked solutions of the same 24 problems, ten seeds, in 30 updates of 16 examples:
     cot      prose                                    solves in prose
     pot      a program                                solves by a program
     mixed    a plan, a program, its output, an answer  (output masked)

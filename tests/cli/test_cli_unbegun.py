@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tutelage.cli.main import main
 from tutelage.cli.unbegun import unless_unbegun
-from tutelage.errors import InputError, RunFailed
+from tutelage.errors import InputError, RunFailed, TutelageError
 from tutelage.records import Problem
 from tutelage.store.run import Run
 
@@ -33,6 +34,7 @@ def test_a_wrong_input_takes_the_header_away(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     (tmp_path / "mine").mkdir()
     fail(tmp_path / "mine", InputError("bad"))
+    assert (tmp_path / "mine").is_dir() and not any((tmp_path / "mine").iterdir()), "the user's folder stays"
     begun(tmp_path / "mine")
 
 
@@ -45,6 +47,25 @@ def test_what_holds_anything_else_stays(tmp_path: Path) -> None:
     with pytest.raises(InputError), unless_unbegun(tmp_path / "old"):
         begun(tmp_path / "old")
     assert (tmp_path / "old" / "run.json").exists(), "an earlier run's header is not this run's"
+
+
+def test_a_file_in_the_folders_place_is_told_by_who_makes_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(TutelageError, match="run folder"), unless_unbegun(tmp_path / "run"):
+        begun(tmp_path / "run")
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_what_a_link_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "0001.jsonl").write_text("precious")
+    folder = tmp_path / "run"
+    with pytest.raises(InputError), unless_unbegun(folder):
+        begun(folder)
+        shutil.rmtree(folder / "problems", ignore_errors=True)
+        (folder / "problems").symlink_to(tmp_path / "elsewhere")
+        raise InputError("bad")
+    assert (tmp_path / "elsewhere" / "0001.jsonl").read_text() == "precious" and (folder / "run.json").exists()
 
 
 def test_a_folder_that_another_process_took_stays(tmp_path: Path) -> None:

@@ -98,6 +98,13 @@ def test_steps_of_a_program_are_counted_without_dead_code() -> None:
     assert num_steps("not python (") == 0
 
 
+def test_best_against_worst_has_one_prompt() -> None:
+    completions, verdicts = made([("p", "so 12", "12"), ("p", SHORT, "9"), ("q", SHORT, "12"), ("q", PROGRAM, "9")])
+    found = best_versus_worst(PROBLEMS, verdicts, completions, scores={}, stage="s", seed=0)
+    assert [pair.problem_id for pair in found.pairs] == ["q"]
+    assert found.counts == {"problems": 2, "one_sided": 1, "pairs": 1}
+
+
 def test_best_against_worst_takes_the_largest_gap_of_every_problem() -> None:
     completions, verdicts = made(
         [("p", "a", "12"), ("p", "b", "12"), ("p", "c", "9"), ("p", "d", "8"), ("q", "e", "12"), ("q", "f", "12")]

@@ -115,7 +115,7 @@ def run_evaluation(config: EvalSettings, *, words: Sequence[str], resume: bool) 
     again = ["tutelage", "eval", config.model, *kept, "--output", str(folder), "--resume"]
     check_model_name(config.model)
     progress = open_progress()
-    for note in taken:
+    for note in taken.values():
         progress.note(note)
     try:
         with unless_unbegun(folder), open_eval_bench(config, folder, progress=progress, resume=resume) as bench:

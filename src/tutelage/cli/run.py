@@ -53,15 +53,17 @@ def run(
     module = load_recipe(info)
     loaded, taken = with_checkpoint(load_settings(module.Config, file=config, overrides=words))
     if dry_run:
-        for note in taken:
+        for note in taken.values():
             typer.echo(note, err=True)
         typer.echo(to_toml(loaded), nl=False)
         _print_estimate(loaded)
         return
     file_words = ["-c", str(config)] if config is not None else []
     folder = choose_folder(info.name, loaded.output_dir, loaded.model, resume=resume)
-    again = ["tutelage", "run", info.name, *file_words, *_without(words, "output_dir"), f"output_dir={folder}"]
-    execute(Plan(info, module, loaded, folder, resume, [*again, "--resume"], taken))
+    settled = [f"{key}={getattr(loaded, key)}" for key in taken]
+    kept = _without(words, "output_dir", *taken)
+    again = ["tutelage", "run", info.name, *file_words, *kept, *settled, f"output_dir={folder}"]
+    execute(Plan(info, module, loaded, folder, resume, [*again, "--resume"], tuple(taken.values())))
 
 
 @dataclass(frozen=True)
@@ -230,19 +232,22 @@ def check_model_name(model: str) -> None:
         )  # fmt: skip
 
 
-def with_checkpoint(config: Any) -> tuple[Any, tuple[str, ...]]:
-    """A config whose `model`, where it is a run folder, is the run's last checkpoint; and what to tell of that.
+SETTLED = ("model", "judge", "critic", "reward_model", "value_model")
+"""Settings whose run folder is settled to a checkpoint once, so that a resumed run asks the same weights."""
+
+
+def with_checkpoint(config: Any) -> tuple[Any, dict[str, str]]:
+    """A config whose models, where they are run folders, are the runs' last checkpoints; what to tell, by setting.
 
     Raises:
         ModelError: the run has no checkpoint.
     """
-    from tutelage.models.runs import checkpoint_of
+    from tutelage.cli.seats import guest_name
 
-    found = checkpoint_of(config.model)
-    if found == config.model:
-        return config, ()
-    note = f"model={config.model}: its last checkpoint, {found}"
-    return config.model_copy(update={"model": found}), (note,)
+    names = {key: value for key in SETTLED if isinstance(value := getattr(config, key, None), str)}
+    found = {key: where for key, name in names.items() if (where := guest_name(name)) != name}
+    told = {key: f"{key}={names[key]}: its last checkpoint, {where}" for key, where in found.items()}
+    return config.model_copy(update=found) if found else config, told
 
 
 def short_name(model: str) -> str:
@@ -252,8 +257,8 @@ def short_name(model: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", "-".join(words))
 
 
-def _without(words: Sequence[str], key: str) -> list[str]:
-    return [word for word in words if word.partition("=")[0].strip().replace("-", "_") != key]
+def _without(words: Sequence[str], *keys: str) -> list[str]:
+    return [word for word in words if word.partition("=")[0].strip().replace("-", "_") not in keys]
 
 
 def _print_estimate(config: Any) -> None:

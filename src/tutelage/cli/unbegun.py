@@ -19,18 +19,21 @@ PROBLEMS = "problems"
 def unless_unbegun(folder: Path) -> Iterator[None]:
     """A context around a run: a wrong input raised in it takes its new folder away, if nothing is in it yet.
 
-    What was in the folder before stays, as does everything that holds more than the header of a run (a completion, a
-    file of the user's) or that another process wrote last. Only files known by name are removed, one by one.
+    A folder that was there before is emptied and stays, as does everything that holds more than the header of a run (a
+    completion, a file of the user's, a link) or that another process wrote last. Only files known by name are removed,
+    one by one.
 
     Args:
         folder: the run folder.
     """
-    is_new = not folder.exists() or not any(folder.iterdir())
+    was_there = folder.exists()
+    is_new = not was_there or (folder.is_dir() and not any(folder.iterdir()))
     try:
         yield
     except InputError as error:
-        if is_new and _is_ours(folder) and remove_header(folder):
-            error.add_note(f"nothing was sampled, so the run folder {folder} was removed again")
+        if is_new and _is_ours(folder) and remove_header(folder, keep_folder=was_there):
+            done = "emptied" if was_there else "removed"
+            error.add_note(f"nothing was sampled, so the run folder {folder} was {done} again")
         raise
 
 
@@ -42,20 +45,22 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-def remove_header(folder: Path) -> bool:
-    """Remove a run folder with nothing but its header in it; any other is left as it is.
+def remove_header(folder: Path, *, keep_folder: bool = False) -> bool:
+    """Remove a run folder with nothing but its header in it, or empty it; any other is left as it is.
 
     Returns:
-        Whether it was removed.
+        Whether it was removed, or emptied.
     """
-    problems = sorted((folder / PROBLEMS).glob("*.jsonl"))
+    problems = [path for path in sorted((folder / PROBLEMS).glob("*.jsonl")) if path.stem.isdigit()]
     known = {folder / name for name in WRITTEN_FIRST} | {folder / PROBLEMS, *problems}
-    if {*folder.rglob("*")} - known:
+    found = {*folder.rglob("*")}
+    if found - known or any(path.is_symlink() for path in (folder, *found)):
         return False
     with suppress(OSError):
         for path in (*problems, *(folder / name for name in WRITTEN_FIRST)):
             path.unlink(missing_ok=True)
         if (folder / PROBLEMS).is_dir():
             (folder / PROBLEMS).rmdir()
-        folder.rmdir()
-    return not folder.exists()
+        if not keep_folder:
+            folder.rmdir()
+    return not any(folder.iterdir()) if keep_folder else not folder.exists()

@@ -96,7 +96,8 @@ def data_of_run(path: Path) -> Path:
     except (OSError, ValueError, TypeError, KeyError):
         return path
     if recipe != "synthesize":
-        used = (header.get("config") or {}).get("data")
+        config = header.get("config")
+        used = config.get("data") if isinstance(config, dict) else None
         raise DataError(
             "This run made no problems", seen=f"{path}, a run of {recipe}", expected="a run of synthesize, or data",
             advice=f"name the data that it used: {used}" if used else "name the data themselves",

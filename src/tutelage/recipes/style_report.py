@@ -17,6 +17,8 @@ from tutelage.records import Problem, SamplingParams, record_id
 from tutelage.sampling.executing import ProgramRunner
 from tutelage.text.programs import Asked
 
+GREEDY = Strategy("greedy")
+
 
 class StyleMeasurement(Protocol):
     """The settings that say how styles are measured."""
@@ -24,6 +26,9 @@ class StyleMeasurement(Protocol):
     seed: int
     eval_data: str | None
     eval_limit: int | None
+    eval_samples: int
+    eval_sample_limit: int | None
+    eval_temperature: float
     max_programs: int
 
     @property
@@ -36,42 +41,56 @@ def measure_styles(
     config: StyleMeasurement, bench: Bench, weights: Weights, runner: ProgramRunner, figures: IterationReport,
     styles: Sequence[Asked],
 ) -> dict[str, Any]:  # fmt: skip
-    """The report's part on the styles of `weights`; the first of them is the iteration's greedy figure."""
+    """The report's part on the styles of `weights`; the first of them is the iteration's greedy figure and vote."""
     results, written = {}, {}
+    name = f"it{figures.iteration}"
     for style in styles:
-        results[style], written[style] = measure_style(
-            config, bench, weights, style, runner, name=f"it{figures.iteration}"
-        )
+        results[style], written[style] = measure_style(config, bench, weights, style, runner, name=name)
     figures.greedy = results[styles[0]]
+    if config.eval_samples:
+        vote = Strategy("maj", config.eval_samples)
+        figures.votes, _ = measure_style(config, bench, weights, styles[0], runner, name=name, strategy=vote)
     return style_rows(results, written, bench.test)
 
 
 def measure_style(
-    config: StyleMeasurement, bench: Bench, weights: Weights, style: Asked, runner: ProgramRunner, *, name: str
+    config: StyleMeasurement,
+    bench: Bench,
+    weights: Weights,
+    style: Asked,
+    runner: ProgramRunner,
+    *,
+    name: str,
+    strategy: Strategy = GREEDY,
 ) -> tuple[StrategyResult, dict[str, Any]]:
-    """Greedy accuracy in a style on the evaluation problems, and what was written; recorded as `greedy-<style>`.
+    """Accuracy in a style on the evaluation problems, and what was written; recorded as `<strategy>-<style>`.
 
     Args:
         name: of the weights, e.g. "it1".
+        strategy: greedy, or a vote over samples, of the first `eval_sample_limit` problems.
     """
-    problems = bench.test[: config.eval_limit]
-    params = SamplingParams(temperature=0.0, max_new_tokens=config.max_new_tokens)
-    plan = stages.SamplingPlan(f"{name}-greedy-{style}", params, 1, config.seed)
+    problems, temperature = bench.test[: config.eval_limit], 0.0
+    if strategy is not GREEDY:
+        problems, temperature = problems[: config.eval_sample_limit], config.eval_temperature
+    params = SamplingParams(temperature=temperature, max_new_tokens=config.max_new_tokens)
+    label = f"{strategy.name}-{style}"
+    plan = stages.SamplingPlan(f"{name}-{label}", params, strategy.num_samples, config.seed)
     completions = sample_styled(
         bench, weights, problems, plan, style=style, runner=runner, max_programs=config.max_programs
     )
     verdicts = stages.grade(styled(bench, style), problems, completions, name=f"{plan.name}-grade")
-    result = score_strategy(Strategy("greedy"), problems, completions, verdicts)
-    strategy, data = f"greedy-{style}", config.eval_data or "dev"
+    result = score_strategy(strategy, problems, completions, verdicts)
+    ids: dict[str, list[str]] = {}
+    for completion in completions:
+        ids.setdefault(completion.problem_id, []).append(completion.id)
+    data = config.eval_data or "dev"
     bench.run.append_many(
         "evaluations",
         [
             EvaluationResult(
-                record_id(c.stage, c.problem_id, strategy), name, strategy, data, c.problem_id,
-                result.per_problem[c.problem_id], (c.id,),
+                record_id(completions[0].stage, key, label), name, label, data, key, value, tuple(ids.get(key, ())),
             )
-            for c in completions
-            if c.problem_id in result.per_problem
+            for key, value in result.per_problem.items()
         ],
     )  # fmt: skip
     return result, written_styles((c.text, c.note) for c in completions)

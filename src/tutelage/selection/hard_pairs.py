@@ -184,7 +184,8 @@ def best_versus_worst(
     Args:
         problems: their order is kept.
         verdicts: of the completions.
-        completions: of all styles; sides of a pair are of one prompt where the best one's style has a wrong path.
+        completions: of all styles; sides of a pair are of one prompt, and a problem whose best path's has no wrong one
+            counts as one-sided.
         scores: by completion id, of a judge or reward model; the grader's own where one has none.
         stage: for ids.
         seed: settles ties.
@@ -202,7 +203,10 @@ def best_versus_worst(
         rng.shuffle(right)
         rng.shuffle(wrong)
         best = max(right, key=lambda one: _score(one, scores))
-        same = [one for one in wrong if one.completion.prompt_ids == best.completion.prompt_ids] or wrong
+        same = [one for one in wrong if one.completion.prompt_ids == best.completion.prompt_ids]
+        if not same:
+            counts["one_sided"] += 1
+            continue
         worst = min(same, key=lambda one: _score(one, scores))
         made.append(pair_of(best, worst, rule="best-vs-worst", stage=stage))
     counts["pairs"] = len(made)

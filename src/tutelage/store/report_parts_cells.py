@@ -75,7 +75,7 @@ def percent(value: Any) -> str:
 
 def is_share(key: str) -> bool:
     """Whether a name says that its numbers are shares of 1, e.g. `kept_share`, `accuracy_by_threshold`."""
-    return key not in NO_SHARES and not SHARES.isdisjoint(re.split(r"[^a-z0-9]+", key.lower()))
+    return key not in NO_SHARES and not SHARES.isdisjoint(re.split(r"[^a-z0-9]+", str(key).lower()))
 
 
 def figure(value: Any, key: str = "", *, share: bool = False) -> str:
