@@ -43,7 +43,9 @@ def test_the_first_that_says_more_than_its_answer_is_taken() -> None:
     ("text", "is_worked"),
     [
         ("answer: 8", False), ("", False), ("**Final Answer:** 8\n\n", False), ("#### 8", False),
-        ("\\boxed{8}", False), ("5+3=8\nanswer: 8", True), ("There are 8 of them.", True),
+        ("\\boxed{8}", False), ("5+3=8\nanswer: 8", True), ("There are 8 of them.", True), ("8", False),
+        ("= 8", False), ("Answer:\n8", False), ("$$\n\\boxed{8}\n$$", False), ("So the answer is 8.", False),
+        ("\\frac{1}{2}", False), ("$5 \\times 3$", True), ("答案是八。", True),
     ],
 )  # fmt: skip
 def test_an_answer_line_alone_is_no_working(text: str, is_worked: bool) -> None:
@@ -56,6 +58,8 @@ def test_an_answer_line_alone_is_no_working(text: str, is_worked: bool) -> None:
         (" 2 + 2 = 4.\n\nFinal answer: 4\n", "2 + 2 = 4."),
         ("2 + 2 = 4.\n**Final Answer:** $\\boxed{4}$", "2 + 2 = 4."),
         ("2 + 2 = 4.\n#### 4", "2 + 2 = 4."),
+        ("2 + 2 = 4.\nThe final answer is 4.", "2 + 2 = 4."),
+        ("2 + 2 = 4.\n**Final Answer**\n\\boxed{4}", "2 + 2 = 4."),
         ("Final answer: 3? No.\n2 + 2 = 4.\nFinal answer: 4", "Final answer: 3? No.\n2 + 2 = 4."),
         ("2+2=4\nanswer: 4", "2+2=4\nanswer: 4"),
         ("So it is \\boxed{4}.", "So it is \\boxed{4}."),

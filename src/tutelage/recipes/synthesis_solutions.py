@@ -22,8 +22,17 @@ from tutelage.problems.primer.story import compute, expression
 from tutelage.records import Completion, Problem
 from tutelage.text.programs import read_solution
 
-_CLOSING = re.compile(r"(?:^|\n)[^\w\n]*(?:final\s+answer\b|####)[^\n]*\s*\Z", re.IGNORECASE)
+_CLOSING = re.compile(
+    r"(?:^|\n)[^\w\n]*(?:(?:the\s+)?final\s+answer\b[^\w\n]{0,20}(?:\n[^\w\n]{0,20}\\boxed)?|####)[^\n]*\s*\Z",
+    re.IGNORECASE,
+)
 _ANSWER_LINE = re.compile(r"[^\w\n]*(?:(?:the\s+)?(?:final\s+)?answer\b|####|\\boxed)[^\n]*", re.IGNORECASE)
+_CALCULATION = re.compile(r"[\d)}a-z]\s*(?:[-+*/×÷^]|\\(?:times|cdot|div))\s*[\d({\\a-z]", re.IGNORECASE)
+_WORD, _COMMAND = re.compile(r"[^\W\d_]{2,}"), re.compile(r"\\[a-z]+", re.IGNORECASE)
+_ANNOUNCING = frozenset(
+    ("therefore", "so", "thus", "hence", "the", "final", "answer", "solution", "result", "is", "it", "equals", "equal",
+     "to", "of", "we", "get")
+)  # fmt: skip
 _OTHER_STEPS = "its steps are not those of the question"
 
 
@@ -40,8 +49,16 @@ def worked(solutions: Iterable[Completion]) -> Completion | None:
 
 
 def has_working(text: str) -> bool:
-    """Whether anything but an answer line is written."""
-    return any(line.strip() and not _ANSWER_LINE.fullmatch(line) for line in text.splitlines())
+    """Whether anything but the answer is written: a calculation, or words that do not merely announce it.
+
+    >>> [has_working(text) for text in ("= 4", "So the answer is 4.", "There are 4.", "1 + 3 = 4")]
+    [False, False, True, True]
+    """
+    rest = "\n".join(line for line in text.splitlines() if not _ANSWER_LINE.fullmatch(line))
+    if _CALCULATION.search(rest):
+        return True
+    words = _WORD.findall(_COMMAND.sub(" ", rest).lower())
+    return any(word not in _ANNOUNCING for word in words)
 
 
 def without_closing(text: str) -> str:
