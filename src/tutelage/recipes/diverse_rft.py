@@ -116,7 +116,7 @@ class Config(
         """What a run does at most: samples of all samplers, every path learnt."""
         drawn = num_train * self.num_samples * len(self.writers) * len(self.styles)
         steps = min(self.max_steps, -(-int(self.epochs * (drawn + num_train)) // self.batch_size))
-        return Workload(drawn + 2 * num_test * (1 + self.eval_samples), 0, steps, self.batch_size)
+        return Workload(drawn + 2 * num_test * (len(self.styles) + self.eval_samples), 0, steps, self.batch_size)
 
 
 def run(config: Config, bench: Bench) -> dict[str, Any]:

@@ -113,7 +113,8 @@ class Config(
         pairs = num_train * (self.pairs_per_problem if self.pairs == "hard" else 1)
         steps = min(self.max_steps, -(-int(self.epochs * pairs) // self.batch_size))
         drawn = num_train * self.num_samples * len(self.styles)
-        measured = 2 * num_test * (1 + self.eval_samples + self.diversity_samples)
+        ways = 1 if self.styles == ["cot"] else 1 + len(self.styles)
+        measured = 2 * num_test * (ways + self.eval_samples + self.diversity_samples)
         return Workload(drawn + measured, pairs, steps, self.batch_size)
 
 
