@@ -38,13 +38,13 @@ from reproduce_pipeline_lab import (
     start_of_pairs,
 )
 
-from tutelage.recipes import hard_dpo, judge, learn, ppo, stages
+from tutelage.recipes import hard_dpo, judge, learn, ppo
 from tutelage.recipes.answer_spread import spread_by_difficulty
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.path_drawing import draw
-from tutelage.recipes.program_stage import open_runner, sample_styled
-from tutelage.recipes.styles import styled
-from tutelage.records import SamplingParams, digest
+from tutelage.recipes.program_stage import open_runner
+from tutelage.recipes.style_report import measure_style
+from tutelage.records import digest
 from tutelage.text.programs import Asked
 
 WAYS: tuple[Asked, ...] = ("cot", "pot", "any")
@@ -128,11 +128,9 @@ def styled_pairs(cell: Cell) -> dict[str, Any]:
 def solved_in_styles(config: hard_dpo.Config, bench: Bench, weights: Weights, name: str) -> dict[str, Any]:
     """Which test problems are solved greedily: `NAME` in prose, `NAME-pot` by programs, `NAME-any`."""
     found = {}
-    params = SamplingParams(temperature=0.0, max_new_tokens=config.max_new_tokens)
     with open_runner(config, bench.run) as runner:
         for way in WAYS:
-            plan = stages.SamplingPlan(f"{name}-{way}", params, 1, config.seed)
-            made = sample_styled(bench, weights, bench.test, plan, style=way, runner=runner)
-            verdicts = stages.grade(styled(bench, way), bench.test, made, name=f"{plan.name}-grade")
-            found[name if way == "cot" else f"{name}-{way}"] = marks([verdicts[c.id].is_correct for c in made])
+            result, _ = measure_style(config, bench, weights, way, runner, name=name)
+            solved_by = (result.per_problem.get(problem.id, 0) >= 1 for problem in bench.test)
+            found[name if way == "cot" else f"{name}-{way}"] = marks(solved_by)
     return found

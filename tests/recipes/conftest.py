@@ -14,6 +14,7 @@ import pytest
 from tutelage.cli.backends import open_bench
 from tutelage.recipes import iterative_rpo, learn
 from tutelage.recipes.progress import SilentProgress
+from tutelage.store.run import Run
 
 TIMINGS = ("seconds", "time_spent", "run_folder")
 
@@ -90,6 +91,29 @@ def interrupted_in_learning(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ab
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(learn, "show_steps", bomb)
+            yield
+
+    return until
+
+
+@pytest.fixture
+def interrupted_at_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
+    """A context `(count, *names)` in which the count-th row of metrics of these names ends in KeyboardInterrupt."""
+    original = Run.metrics
+
+    @contextmanager
+    def until(count: int, *names: str) -> Iterator[None]:
+        left = count
+
+        def cut(self: Run, name: str, values: Any, **where: Any) -> None:
+            nonlocal left
+            original(self, name, values, **where)
+            left -= name in names
+            if left == 0:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Run, "metrics", cut)
             yield
 
     return until

@@ -101,26 +101,15 @@ def test_programs_weigh_by_programs_and_prose_by_prose(
 
 @pytest.mark.parametrize("stop", [4, pytest.param(1, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_and_resumed_measures_nothing_twice(
-    tmp_path: Path, results_of: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch, stop: int
+    tmp_path: Path, results_of: Callable[[Path], Any], interrupted_at_rows: Any, stop: int
 ) -> None:
     config = config_of()
     whole = run(config, tmp_path / "whole")
     counted = whole["iterations"][1]["problems_by_hardness"]
     assert [sum(row) for row in counted] == [8, 8], "both styles of four problems, in both epochs"
     stages = {c.stage for c in Run.open(tmp_path / "whole").read("completions", Completion)}
-    original, left = Run.metrics, stop
-
-    def failing(self: Run, name: str, values: Any, **where: Any) -> None:
-        nonlocal left
-        original(self, name, values, **where)
-        left -= name in ("train", "hardness")
-        if left == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Run, "metrics", failing)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at_rows(stop, "train", "hardness"):
         run(config, tmp_path / "part")
-    left = -1
     run(config, tmp_path / "part", resume=True)
     assert results_of(tmp_path / "part") == results_of(tmp_path / "whole")
     assert {c.stage for c in Run.open(tmp_path / "part").read("completions", Completion)} == stages

@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tutelage.cli.backends import assemble_with, make_bench, open_run
+from tutelage.cli.guests import with_checkpoints
 from tutelage.cli.progress import open_progress
-from tutelage.cli.run import check_model_name, choose_folder, explain, short_name, with_checkpoint
+from tutelage.cli.run import check_model_name, choose_folder, explain, settled_words, short_name
 from tutelage.cli.splits import Splits, worked_examples
 from tutelage.cli.tables import outcome_words, result_console, show_accuracy, time_sentence
 from tutelage.cli.team import open_team
@@ -109,9 +110,9 @@ def run_evaluation(config: EvalSettings, *, words: Sequence[str], resume: bool) 
     Raises:
         TutelageError: as a run.
     """
-    config, taken = with_checkpoint(config)
+    config, taken = with_checkpoints(config)
     folder = choose_folder(RECIPE, config.output_dir, config.model, resume=resume)
-    kept = [word for word in words if word.partition("=")[0] not in ("model", "output_dir")]
+    kept = [word for word in settled_words(words, config, taken, but="model") if not word.startswith("output_dir=")]
     again = ["tutelage", "eval", config.model, *kept, "--output", str(folder), "--resume"]
     check_model_name(config.model)
     progress = open_progress()

@@ -21,6 +21,8 @@ WRITERS = ("annotator", "actor", "critic", "judge", "samplers", "smoother", "sol
 """Settings that name models that write, or lists of them."""
 REWARDS = ("reward_model", "value_model")
 """Settings that name models that only read."""
+SETTLED = ("model", *(key for key in (*WRITERS, *REWARDS) if key not in ("samplers", "students")))
+"""Settings of one model each, whose run folder is settled to a checkpoint once: a resumed run asks the same weights."""
 _TRUTHS = ("exact", "noisy")
 """Annotators that are no models: the built-in world's truth."""
 
@@ -36,6 +38,18 @@ class Guests:
 
     seats: dict[str, Seat]
     told: list[str]
+
+
+def with_checkpoints(config: Any) -> tuple[Any, dict[str, str]]:
+    """A config whose models, where they are run folders, are the runs' last checkpoints; what to tell, by setting.
+
+    Raises:
+        ModelError: the run has no checkpoint.
+    """
+    names = {key: value for key in SETTLED if isinstance(value := getattr(config, key, None), str)}
+    found = {key: where for key, name in names.items() if (where := guest_name(name)) != name}
+    told = {key: f"{key}={names[key]}: its last checkpoint, {where}" for key, where in found.items()}
+    return config.model_copy(update=found), told
 
 
 def find_guests(config: Any, seat: Seat, splits: Splits) -> Guests:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -50,8 +50,10 @@ def run(
     info = find_recipe(recipe)
     refuse_unknown_options(words)
     configure_threads()
+    from tutelage.cli.guests import with_checkpoints  # after the threads: it imports torch
+
     module = load_recipe(info)
-    loaded, taken = with_checkpoint(load_settings(module.Config, file=config, overrides=words))
+    loaded, taken = with_checkpoints(load_settings(module.Config, file=config, overrides=words))
     if dry_run:
         for note in taken.values():
             typer.echo(note, err=True)
@@ -60,9 +62,8 @@ def run(
         return
     file_words = ["-c", str(config)] if config is not None else []
     folder = choose_folder(info.name, loaded.output_dir, loaded.model, resume=resume)
-    settled = [f"{key}={getattr(loaded, key)}" for key in taken]
-    kept = _without(words, "output_dir", *taken)
-    again = ["tutelage", "run", info.name, *file_words, *kept, *settled, f"output_dir={folder}"]
+    kept = settled_words(words, loaded, taken, but="output_dir")
+    again = ["tutelage", "run", info.name, *file_words, *kept, f"output_dir={folder}"]
     execute(Plan(info, module, loaded, folder, resume, [*again, "--resume"], tuple(taken.values())))
 
 
@@ -232,24 +233,6 @@ def check_model_name(model: str) -> None:
         )  # fmt: skip
 
 
-SETTLED = ("model", "judge", "critic", "reward_model", "value_model")
-"""Settings whose run folder is settled to a checkpoint once, so that a resumed run asks the same weights."""
-
-
-def with_checkpoint(config: Any) -> tuple[Any, dict[str, str]]:
-    """A config whose models, where they are run folders, are the runs' last checkpoints; what to tell, by setting.
-
-    Raises:
-        ModelError: the run has no checkpoint.
-    """
-    from tutelage.cli.seats import guest_name
-
-    names = {key: value for key in SETTLED if isinstance(value := getattr(config, key, None), str)}
-    found = {key: where for key, name in names.items() if (where := guest_name(name)) != name}
-    told = {key: f"{key}={names[key]}: its last checkpoint, {where}" for key, where in found.items()}
-    return config.model_copy(update=found) if found else config, told
-
-
 def short_name(model: str) -> str:
     """A short name for folders; that of a run's checkpoint has the run's name in it."""
     parts = [part for part in model.replace("\\", "/").split("/") if part] or ["model"]
@@ -257,8 +240,15 @@ def short_name(model: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", "-".join(words))
 
 
-def _without(words: Sequence[str], *keys: str) -> list[str]:
-    return [word for word in words if word.partition("=")[0].strip().replace("-", "_") not in keys]
+def settled_words(words: Sequence[str], config: Any, taken: Iterable[str], *, but: str) -> list[str]:
+    """The words of a command, run folders replaced by the checkpoints that `config` holds for the keys `taken`.
+
+    Args:
+        but: a key that is left out.
+    """
+    gone = {but, *taken}
+    kept = [word for word in words if word.partition("=")[0].strip().replace("-", "_") not in gone]
+    return kept + [f"{key}={getattr(config, key)}" for key in taken if key != but]
 
 
 def _print_estimate(config: Any) -> None:

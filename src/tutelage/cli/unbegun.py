@@ -8,9 +8,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tutelage.errors import InputError
+from tutelage.store.header import HEADER
+from tutelage.store.journal import FILE as JOURNAL
 
 LOCK = ".lock"
-WRITTEN_FIRST = ("run.json", "journal.jsonl", LOCK)
+WRITTEN_FIRST = (HEADER, JOURNAL, LOCK)
 """Files that a run folder has before its recipe does anything; besides them, the problems that it was given."""
 PROBLEMS = "problems"
 
@@ -31,7 +33,10 @@ def unless_unbegun(folder: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if is_new and _is_ours(folder) and remove_header(folder, keep_folder=was_there):
+        if is_new and _is_ours(folder) and remove_header(folder):
+            if not was_there:
+                with suppress(OSError):
+                    folder.rmdir()
             done = "emptied" if was_there else "removed"
             error.add_note(f"nothing was sampled, so the run folder {folder} was {done} again")
         raise
@@ -45,11 +50,11 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-def remove_header(folder: Path, *, keep_folder: bool = False) -> bool:
-    """Remove a run folder with nothing but its header in it, or empty it; any other is left as it is.
+def remove_header(folder: Path) -> bool:
+    """Empty a run folder with nothing but its header in it; any other is left as it is.
 
     Returns:
-        Whether it was removed, or emptied.
+        Whether it was emptied.
     """
     problems = [path for path in sorted((folder / PROBLEMS).glob("*.jsonl")) if path.stem.isdigit()]
     known = {folder / name for name in WRITTEN_FIRST} | {folder / PROBLEMS, *problems}
@@ -61,6 +66,4 @@ def remove_header(folder: Path, *, keep_folder: bool = False) -> bool:
             path.unlink(missing_ok=True)
         if (folder / PROBLEMS).is_dir():
             (folder / PROBLEMS).rmdir()
-        if not keep_folder:
-            folder.rmdir()
-    return not any(folder.iterdir()) if keep_folder else not folder.exists()
+    return not any(folder.iterdir())

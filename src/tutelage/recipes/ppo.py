@@ -41,13 +41,14 @@ from tutelage.config.settings import (
 )
 from tutelage.learning.batches import batch_indices
 from tutelage.learning.surrogate import Episode, Surrogate
+from tutelage.models.runs import checkpoint_of
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.estimate import Workload, evaluated
 from tutelage.recipes.measure import measure
 from tutelage.recipes.ppo_learning import PolicySession, mean_score, no_difference
 from tutelage.recipes.report import IterationReport, ReportBuilder
-from tutelage.recipes.scoring import RewardReader, check_tokenizer, open_reader, reward_model_path
+from tutelage.recipes.scoring import RewardReader, check_tokenizer, open_reader
 from tutelage.records import Completion, Problem, SamplingParams, Verdict
 
 NAME = "ppo"
@@ -137,7 +138,7 @@ def run(config: Config, bench: Bench) -> dict[str, Any]:
     """
     reader = open_reader(config, bench)
     if config.value_model is not None:
-        check_tokenizer(reward_model_path(config.value_model), bench, what="value model")
+        check_tokenizer(checkpoint_of(config.value_model), bench, what="value model")
     session = PolicySession(config, bench)
     report = ReportBuilder(NAME, config, bench)
     report.add(measure(config, bench, bench.base, IterationReport(0)))

@@ -17,11 +17,11 @@ from tutelage.learning.advantages import adapted_beta
 from tutelage.learning.ppo import PPOLearner
 from tutelage.learning.session import FitResult
 from tutelage.learning.surrogate import Episode
+from tutelage.models.runs import checkpoint_of
 from tutelage.recipes import stages
 from tutelage.recipes.bench import Bench, Weights
 from tutelage.recipes.learn import show_steps, stage_digest, summary
 from tutelage.recipes.report import IterationReport
-from tutelage.recipes.scoring import reward_model_path
 from tutelage.records import SamplingParams, Trajectory, Verdict, digest, seed_of
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class PolicySession:
             value_rate = (config.value_learning_rate or config.learning_rate) / config.learning_rate
             self._learner = PPOLearner.open(
                 base.model, config, surrogate=config.surrogate(), value_rate=value_rate,
-                value_path=reward_model_path(config.value_model) if config.value_model else None,
+                value_path=checkpoint_of(config.value_model) if config.value_model else None,
                 seed=seed_of(config.seed, "learn"), adapter=base.adapter, device=config.device, dtype=config.dtype,
             )  # fmt: skip
             if iteration > 1:

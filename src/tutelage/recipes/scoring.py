@@ -45,15 +45,6 @@ class Writes(Protocol):
         ...
 
 
-def reward_model_path(name: str) -> str:
-    """Folder or hub name of a reward model; of a run of `reward-model`, its last checkpoint.
-
-    Raises:
-        ModelError: the run has no checkpoint.
-    """
-    return checkpoint_of(name)
-
-
 def open_reader(config: RewardSettings, bench: Bench) -> RewardReader | None:
     """The reward model that the config names; None if none. It is checked now and loaded when first needed.
 
@@ -62,7 +53,7 @@ def open_reader(config: RewardSettings, bench: Bench) -> RewardReader | None:
     """
     if config.reward_model is None:
         return None
-    path = reward_model_path(config.reward_model)
+    path = checkpoint_of(config.reward_model)
     check_reward_model(path)
     check_tokenizer(path, bench, what="reward model")
     return RewardReader(path, config, config.reward_model)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import torch
 
+from tutelage.sampling.grouping import round_up
+
 KEY_MULTIPLE = 16
 """Key lengths are rounded up to this, so that masked tails never change the order of a reduction on a CPU."""
 
@@ -33,14 +35,12 @@ class KeyRule(NamedTuple):
 
     def span(self, length: int, shared_queries: int) -> int:
         """Key positions to look at where `length` are needed."""
-        if shared_queries < self.queries:
-            return _rounded(length)
-        if self.settled and length >= self.settled:
-            return _rounded(length)
+        if shared_queries < self.queries or 0 < self.settled <= length:
+            return round_up(length, KEY_MULTIPLE)
         done, rest = (0, length) if self.settled else divmod(length, self.block)
         if rest > self.whole:
             return self.settled or (done + 1) * self.block
-        return done * self.block + _rounded(rest)
+        return done * self.block + round_up(rest, KEY_MULTIPLE)
 
 
 HALVED = KeyRule(queries=4, block=512, whole=192, settled=0)
@@ -87,7 +87,3 @@ def key_span(length: int, *, shared_queries: int, is_fused: bool) -> int:
     """
     found = rule() or HALVED
     return (EVEN_FUSED if is_fused and found == EVEN else found).span(length, shared_queries)
-
-
-def _rounded(length: int) -> int:
-    return -(-length // KEY_MULTIPLE) * KEY_MULTIPLE
